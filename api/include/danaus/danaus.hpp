@@ -1,0 +1,11 @@
+// Everything of the library but embedding in a host's Vulkan device (embedding.hpp).
+#pragma once
+
+#include <danaus/matmul.hpp>
+#include <danaus/runtime/capabilities.hpp>
+#include <danaus/runtime/device.hpp>
+#include <danaus/runtime/error.hpp>
+#include <danaus/runtime/program.hpp>
+#include <danaus/runtime/recorder.hpp>
+#include <danaus/runtime/stream.hpp>
+#include <danaus/tensor.hpp>

@@ -1,0 +1,278 @@
+// Moving elements: fill, strided copy with conversion, upload and download.
+#include "check.hpp"
+
+#include <algorithm>
+#include <array>
+#include <bit>
+#include <limits>
+
+namespace danaus {
+namespace {
+
+using detail::require;
+
+struct CopyFields {
+    std::array<std::uint32_t, 4> sizes, source_strides, destination_strides;
+};
+
+struct Dimension {
+    std::uint64_t size, source, destination;
+};
+
+// A box of at most four dimensions, the destination's smallest stride last, in element offsets from two
+// starts.
+struct Box {
+    std::vector<Dimension> dimensions;
+    std::uint64_t source, destination;
+
+    [[nodiscard]] std::uint64_t span(std::uint64_t Dimension::*stride) const {
+        std::uint64_t last = 1;
+        for (const Dimension& d : dimensions) last += (d.size - 1) * (d.*stride);
+        return last;
+    }
+};
+
+// Sorted and with dimensions merged that follow each other without a gap on both sides.
+Box box_of(const Tensor& out, const Tensor& in) {
+    Box box{{}, in.offset(), out.offset()};
+    for (std::size_t i = 0; i < out.rank(); ++i)
+        if (out.size(i) != 1) box.dimensions.push_back({out.size(i), in.strides()[i], out.strides()[i]});
+    std::sort(box.dimensions.begin(), box.dimensions.end(),
+              [](const Dimension& a, const Dimension& b) { return a.destination > b.destination; });
+    for (std::size_t i = 0; i + 1 < box.dimensions.size();) {
+        const Dimension inner = box.dimensions[i + 1];
+        Dimension& outer = box.dimensions[i];
+        if (outer.source == inner.source * inner.size &&
+            outer.destination == inner.destination * inner.size) {
+            outer = {outer.size * inner.size, inner.source, inner.destination};
+            box.dimensions.erase(box.dimensions.begin() + static_cast<std::ptrdiff_t>(i) + 1);
+            i = 0;
+        } else {
+            ++i;
+        }
+    }
+    return box;
+}
+
+std::uint32_t bits_of(DataType type) {
+    // Integers travel as words, like f32.
+    return is_floating(type) ? static_cast<std::uint32_t>(type) : static_cast<std::uint32_t>(DataType::f32);
+}
+
+// Offsets inside a dispatch have 32 bits: a larger box is halved along its largest reach.
+void record_box(Recorder& recorder, const Tensor& out, const Tensor& in, const Box& box) {
+    constexpr std::uint64_t limit = 1ull << 31;
+    const std::uint64_t from_span = box.span(&Dimension::source), to_span = box.span(&Dimension::destination);
+    if (from_span > limit || to_span > limit) {
+        const auto reach = [](const Dimension& d) {
+            return d.size * std::max({d.source, d.destination, std::uint64_t{1}});
+        };
+        const auto largest =
+            std::max_element(box.dimensions.begin(), box.dimensions.end(),
+                             [&](const auto& a, const auto& b) { return reach(a) < reach(b); });
+        Box first = box, second = box;
+        const auto i = static_cast<std::size_t>(largest - box.dimensions.begin());
+        const std::uint64_t half = largest->size / 2;
+        first.dimensions[i].size = half;
+        second.dimensions[i].size -= half;
+        second.source += half * largest->source;
+        second.destination += half * largest->destination;
+        record_box(recorder, out, in, first);
+        record_box(recorder, out, in, second);
+        return;
+    }
+    CopyFields fields{{1, 1, 1, 1}, {0, 0, 0, 0}, {0, 0, 0, 0}};
+    const std::size_t skip = 4 - box.dimensions.size();
+    for (std::size_t i = 0; i < box.dimensions.size(); ++i) {
+        fields.sizes[skip + i] = static_cast<std::uint32_t>(box.dimensions[i].size);
+        fields.source_strides[skip + i] = static_cast<std::uint32_t>(box.dimensions[i].source);
+        fields.destination_strides[skip + i] = static_cast<std::uint32_t>(box.dimensions[i].destination);
+    }
+    const bool narrow = size_of(out.type()) == 2;
+    bool pairs = narrow && fields.destination_strides[3] == 1 && box.destination % 2 == 0;
+    for (std::size_t i = 0; i < 3; ++i) pairs = pairs && fields.destination_strides[i] % 2 == 0;
+
+    kernels::Copy kernel;
+    kernel.in_type = bits_of(in.type());
+    kernel.out_type = bits_of(out.type());
+    kernel.pairs = pairs;
+    Packet packet;
+    packet.kernel = kernel.kernel();
+    const std::uint64_t lanes = detail::divide_up(fields.sizes[3], pairs ? 2 : 1);
+    const std::uint64_t outer = std::uint64_t{fields.sizes[0]} * fields.sizes[1];
+    constexpr std::uint64_t most = 65535;
+    // Long rows are walked in strides of the grid, so that starting invocations costs little.
+    packet.grid = {static_cast<std::uint32_t>(std::min(detail::divide_up(lanes, kernel.local_size), most)),
+                   static_cast<std::uint32_t>(std::min<std::uint64_t>(fields.sizes[2], most)),
+                   static_cast<std::uint32_t>(std::min(outer, most))};
+    packet.operands[0] = {in.buffer(), box.source * size_of(in.type()), from_span * size_of(in.type()),
+                          Touch::read};
+    packet.operands[1] = {out.buffer(), box.destination * size_of(out.type()), to_span * size_of(out.type()),
+                          Touch::write};
+    packet.set_fields(fields);
+    packet.work = lanes * fields.sizes[2] * outer;
+    packet.label = "copy";
+    recorder.record(packet);
+}
+
+void record_convert(Recorder& recorder, const Tensor& out, const Tensor& in) {
+    if (out.elements() == 0) return;
+    const Box box = box_of(out, in);
+    const bool flat =
+        box.dimensions.empty() ||
+        (box.dimensions.size() == 1 && box.dimensions[0].source == 1 && box.dimensions[0].destination == 1);
+    if (flat && in.type() == out.type()) {
+        const std::uint64_t size = size_of(in.type());
+        recorder.record(Copy{in.buffer(), out.buffer(), box.source * size, box.destination * size,
+                             out.elements() * size});
+        return;
+    }
+    record_box(recorder, out, in, box);
+}
+
+// Uploads words or floats, through a contiguous temporary where the layout or the type differs.
+template <typename T>
+void upload_values(Stream& stream, const Tensor& out, std::span<const T> values, DataType type) {
+    detail::require_tensor(stream, "out", out);
+    require(values.size() == out.elements(), "values: {} given, out {} has {} elements", values.size(),
+            to_string(out.shape()), out.elements());
+    if (values.empty()) return;
+    if (out.type() == type && out.is_contiguous()) {
+        stream.upload(out.buffer(), out.offset() * size_of(type), std::as_bytes(values));
+        return;
+    }
+    require(is_floating(type) ? is_floating(out.type()) : out.type() == type,
+            "out: type {}, values of type {} cannot be converted to it", to_string(out.type()),
+            to_string(type));
+    detail::require_no_self_overlap("out", out);
+    const Tensor plain(stream.device(), type, out.shape());
+    stream.upload(plain.buffer(), 0, std::as_bytes(values));
+    record_convert(stream, out, plain);
+}
+
+template <typename T>
+std::vector<T> download_values(Stream& stream, const Tensor& tensor, DataType type) {
+    detail::require_tensor(stream, "tensor", tensor);
+    require(is_floating(type) ? is_floating(tensor.type()) : tensor.type() == type,
+            "tensor: type {} cannot be downloaded as {}", to_string(tensor.type()), to_string(type));
+    std::vector<T> values(tensor.elements());
+    if (values.empty()) return values;
+    Tensor plain = tensor;
+    if (tensor.type() != type || !tensor.is_contiguous()) {
+        plain = Tensor(stream.device(), type, tensor.shape());
+        record_convert(stream, plain, tensor);
+    }
+    stream.download(plain.buffer(), plain.offset() * size_of(type),
+                    std::as_writable_bytes(std::span(values)));
+    return values;
+}
+
+}  // namespace
+
+Tensor empty(Recorder& recorder, DataType type, const Shape& shape) {
+    const std::uint64_t count = shape.elements();
+    require(count <= (1ull << 60), "shape: {} has more than 2^60 elements", to_string(shape));
+    return Tensor(recorder.allocate(count * size_of(type)), type, shape);
+}
+
+void convert_into(Recorder& recorder, const Tensor& out, const Tensor& in) {
+    detail::require_tensor(recorder, "out", out);
+    detail::require_tensor(recorder, "in", in);
+    detail::require_shape("out", out, in.shape());
+    require(in.type() == out.type() || (is_floating(in.type()) && is_floating(out.type())),
+            "out: type {}, {} can only be converted to {}", to_string(out.type()), to_string(in.type()),
+            is_floating(in.type()) ? "f32, f16 and bf16" : "itself");
+    detail::require_no_self_overlap("out", out);
+    detail::require_disjoint("out", out, "in", in);
+    record_convert(recorder, out, in);
+}
+
+Tensor convert(Recorder& recorder, const Tensor& in, DataType type) {
+    detail::require_tensor(recorder, "in", in);
+    const Tensor out = empty(recorder, type, in.shape());
+    convert_into(recorder, out, in);
+    return out;
+}
+
+Tensor contiguous(Recorder& recorder, const Tensor& in) {
+    return convert(recorder, in, in.type());
+}
+
+void fill_into(Recorder& recorder, const Tensor& out, double value) {
+    detail::require_tensor(recorder, "out", out);
+    detail::require_no_self_overlap("out", out);
+    if (out.elements() == 0) return;
+    std::uint32_t word = 0;
+    if (out.type() == DataType::i32)
+        word = static_cast<std::uint32_t>(static_cast<std::int32_t>(value));
+    else if (out.type() == DataType::u32)
+        word = static_cast<std::uint32_t>(value);
+    else
+        word = std::bit_cast<std::uint32_t>(static_cast<float>(value));
+
+    const bool words = size_of(out.type()) == 4 && out.is_contiguous();
+    // Anything else is a copy of one element with strides of 0.
+    const Tensor cell =
+        words ? out : Tensor(recorder.allocate(4), is_floating(out.type()) ? DataType::f32 : out.type(), {1});
+    struct Fields {
+        std::uint32_t count, value;
+    };
+    constexpr std::uint64_t piece = 1ull << 30;
+    for (std::uint64_t done = 0; done < cell.elements(); done += piece) {
+        const std::uint64_t count = std::min(piece, cell.elements() - done);
+        const kernels::Fill kernel;
+        Packet packet;
+        packet.kernel = kernel.kernel();
+        packet.grid = {static_cast<std::uint32_t>(
+                           std::min<std::uint64_t>(detail::divide_up(count, kernel.local_size), 16384)),
+                       1, 1};
+        packet.operands[0] = {cell.buffer(), (cell.offset() + done) * 4, count * 4, Touch::write};
+        packet.set_fields(Fields{static_cast<std::uint32_t>(count), word});
+        packet.work = count;
+        packet.label = "fill";
+        recorder.record(packet);
+    }
+    if (!words) {
+        Shape zeros = out.shape();
+        for (std::size_t i = 0; i < zeros.rank(); ++i) zeros[i] = 0;
+        record_convert(recorder, out, cell.as_strided(out.shape(), zeros));
+    }
+}
+
+void upload_into(Stream& stream, const Tensor& out, std::span<const float> values) {
+    upload_values(stream, out, values, DataType::f32);
+}
+void upload_into(Stream& stream, const Tensor& out, std::span<const std::uint32_t> values) {
+    upload_values(stream, out, values, DataType::u32);
+}
+void upload_into(Stream& stream, const Tensor& out, std::span<const std::int32_t> values) {
+    upload_values(stream, out, values, DataType::i32);
+}
+
+Tensor upload(Stream& stream, std::span<const float> values, const Shape& shape, DataType type) {
+    const Tensor out(stream.device(), type, shape);
+    upload_into(stream, out, values);
+    return out;
+}
+Tensor upload(Stream& stream, std::span<const std::uint32_t> values, const Shape& shape) {
+    const Tensor out(stream.device(), DataType::u32, shape);
+    upload_into(stream, out, values);
+    return out;
+}
+Tensor upload(Stream& stream, std::span<const std::int32_t> values, const Shape& shape) {
+    const Tensor out(stream.device(), DataType::i32, shape);
+    upload_into(stream, out, values);
+    return out;
+}
+
+std::vector<float> download(Stream& stream, const Tensor& tensor) {
+    return download_values<float>(stream, tensor, DataType::f32);
+}
+std::vector<std::uint32_t> download_u32(Stream& stream, const Tensor& tensor) {
+    return download_values<std::uint32_t>(stream, tensor, DataType::u32);
+}
+std::vector<std::int32_t> download_i32(Stream& stream, const Tensor& tensor) {
+    return download_values<std::int32_t>(stream, tensor, DataType::i32);
+}
+
+}  // namespace danaus

@@ -1,0 +1,69 @@
+// What a device is and can do: one plain struct, read by plans and tests alike.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace danaus {
+
+enum class DeviceType : std::uint32_t { other, integrated, discrete, virtual_gpu, cpu };
+
+/// Identity, limits and features of one Vulkan device, as far as the library uses them.
+/// A test may lower any field before the device is created (DeviceOptions::cap): features are then withheld
+/// at device creation, limits are honoured by every plan, so that a weaker device is simulated.
+struct Capabilities {
+    // Identity.
+    std::string name;         ///< VkPhysicalDeviceProperties::deviceName
+    std::string driver_name;  ///< VkPhysicalDeviceDriverProperties::driverName, "" below Vulkan 1.2
+    std::string driver_info;  ///< likewise, the driver's own version text
+    std::uint32_t vendor_id = 0;
+    std::uint32_t device_id = 0;
+    std::uint32_t driver_version = 0;  ///< vendor-specific encoding
+    std::uint32_t api_version = 0;     ///< VK_MAKE_API_VERSION encoding
+    std::array<std::uint8_t, 16> device_uuid{};
+    std::array<std::uint8_t, 16> driver_uuid{};
+    std::array<std::uint8_t, 16> pipeline_cache_uuid{};
+    DeviceType type = DeviceType::other;
+
+    // Limits.
+    std::uint32_t max_workgroup_invocations = 128;
+    std::array<std::uint32_t, 3> max_workgroup_size{128, 128, 64};
+    std::array<std::uint32_t, 3> max_workgroup_count{65535, 65535, 65535};
+    std::uint32_t max_shared_memory = 16384;       ///< bytes per workgroup
+    std::uint32_t max_push_constants = 128;        ///< bytes
+    std::uint32_t max_storage_buffers = 4;         ///< storage buffers one shader stage may bind
+    std::uint64_t max_storage_range = 1ull << 27;  ///< bytes one storage descriptor may span
+    std::uint64_t storage_offset_alignment = 256;  ///< bytes
+    std::uint64_t max_allocation = 1ull << 30;     ///< bytes in one allocation
+    std::uint64_t device_memory = 0;               ///< bytes of the largest device-local heap
+    std::uint32_t subgroup_size = 1;               ///< the size kernels run at by default
+    double timestamp_period = 0.0;                 ///< nanoseconds per timestamp tick
+    std::uint32_t timestamp_bits = 0;              ///< 0: the queue has no timestamps
+
+    // Features.
+    bool timeline_semaphore = false;     ///< required
+    bool buffer_device_address = false;  ///< else operands are reached through descriptors
+    bool shader_float16 = false;
+    bool storage_16bit = false;
+    bool subgroup_arithmetic = false;
+    bool subgroup_shuffle = false;
+    bool subgroup_size_control = false;
+    bool cooperative_matrix = false;
+    bool portability_subset = false;  ///< the driver is a layered one (MoltenVK)
+
+    /// Whether a requirement named in kernels.json ("subgroup_shuffle", …) is met.
+    [[nodiscard]] bool has(const std::string& requirement) const;
+};
+
+/// "Mesa 26.2.6 …" style one-line identity: name, driver and API version.
+[[nodiscard]] std::string describe(const Capabilities& capabilities);
+
+/// Lower-case name of a device type, as danaus-info prints it.
+[[nodiscard]] const char* to_string(DeviceType type);
+
+/// A UUID as 32 lower-case hexadecimal digits with the usual dashes.
+[[nodiscard]] std::string uuid_to_string(const std::array<std::uint8_t, 16>& uuid);
+
+}  // namespace danaus

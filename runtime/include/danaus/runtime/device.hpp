@@ -1,0 +1,120 @@
+// Opening a Vulkan device by stated rules, and the buffers that live on it.
+#pragma once
+
+#include <danaus/runtime/access.hpp>
+#include <danaus/runtime/capabilities.hpp>
+#include <danaus/runtime/error.hpp>
+
+#include <cstddef>
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace danaus {
+
+class Buffer;
+
+namespace runtime {
+class DeviceState;
+struct BufferState;
+}  // namespace runtime
+
+enum class Severity : std::uint32_t { information, warning, error };
+
+/// How Device::open chooses and creates a device. A default-constructed one means "the default rules".
+struct DeviceOptions {
+    /// Index in list_devices(), UUID, or part of a name (case-insensitive). When unset, the environment
+    /// variable DANAUS_DEVICE is used the same way; when that is unset too, the first device of the best type
+    /// is taken: discrete, integrated, virtual, other, CPU. When set (even to ""), the environment is not
+    /// read.
+    std::optional<std::string> select;
+    /// How kernels reach operands. Unset: device addresses where the device has them, else descriptors.
+    std::optional<Access> access;
+    /// File of the persistent pipeline cache. Unset: no file. Damaged or foreign files are ignored with a
+    /// warning and rewritten when the device is closed.
+    std::optional<std::filesystem::path> pipeline_cache;
+    /// Lowers capabilities before the device is created, to simulate a weaker device.
+    std::function<void(Capabilities&)> cap;
+    /// Turns on VK_LAYER_KHRONOS_validation with synchronization validation; Error(unsupported) without the
+    /// layer.
+    bool validation = false;
+    /// Object names and command labels for debuggers, where VK_EXT_debug_utils is present.
+    bool debug_names = false;
+    /// Receives warnings of the library and messages of the validation layers. May be called from any thread.
+    std::function<void(Severity, std::string_view)> on_message;
+};
+
+/// Every device of the default loader, in the loader's order: index i is what "select" accepts as a number.
+/// Throws Error(no_device) when there is no Vulkan loader or no driver.
+[[nodiscard]] DANAUS_EXPORT std::vector<Capabilities> list_devices();
+
+/// A shared handle to an open device. Copies refer to the same device; all members are thread-safe.
+class DANAUS_EXPORT Device {
+public:
+    /// A null handle.
+    Device() = default;
+
+    /// Opens a device by the rules of DeviceOptions.
+    /// Throws Error(no_device) naming what was asked for and what there is.
+    [[nodiscard]] static Device open(const DeviceOptions& options = {});
+
+    [[nodiscard]] explicit operator bool() const noexcept { return state_ != nullptr; }
+    [[nodiscard]] bool operator==(const Device&) const noexcept = default;
+
+    [[nodiscard]] const Capabilities& capabilities() const;
+    [[nodiscard]] Access access() const;
+    /// One line saying why this device was taken ("DANAUS_DEVICE=nvidia", "only CPU devices present", …).
+    [[nodiscard]] const std::string& choice() const;
+
+    /// Uninitialised device memory of at least `bytes` bytes (0 is rounded up to 4), usable by kernels and
+    /// copies. Throws Error(out_of_memory) naming the size and what the device has.
+    [[nodiscard]] Buffer allocate(std::uint64_t bytes) const;
+
+    /// Bytes of device memory now held by live buffers of this device.
+    [[nodiscard]] std::uint64_t allocated_bytes() const;
+    /// Pipelines created so far.
+    [[nodiscard]] std::size_t pipeline_count() const;
+
+    /// Writes the pipeline cache to its file now (also done by close()). No-op without a file.
+    void save_pipeline_cache() const;
+
+    /// Waits until the device is idle, frees everything it owns and makes surviving handles inert: using one
+    /// throws Error(closed), destroying one is safe. Called by the last handle if not before.
+    void close();
+    [[nodiscard]] bool is_open() const noexcept;
+
+    /// For the library's own layers.
+    [[nodiscard]] const std::shared_ptr<runtime::DeviceState>& state() const { return state_; }
+    explicit Device(std::shared_ptr<runtime::DeviceState> state) : state_(std::move(state)) {}
+
+private:
+    std::shared_ptr<runtime::DeviceState> state_;
+};
+
+/// A shared handle to a range of device memory. The memory returns to the device when the last handle is
+/// gone; recorders keep a handle until the work they recorded has finished.
+class DANAUS_EXPORT Buffer {
+public:
+    Buffer() = default;
+
+    [[nodiscard]] explicit operator bool() const noexcept { return state_ != nullptr; }
+    [[nodiscard]] bool operator==(const Buffer&) const noexcept = default;
+    [[nodiscard]] std::uint64_t size() const;
+    [[nodiscard]] Device device() const;
+    /// True for a named slot of a Program under construction, which has no memory of its own.
+    [[nodiscard]] bool is_placeholder() const;
+
+    /// For the library's own layers.
+    [[nodiscard]] const std::shared_ptr<runtime::BufferState>& state() const { return state_; }
+    explicit Buffer(std::shared_ptr<runtime::BufferState> state) : state_(std::move(state)) {}
+
+private:
+    std::shared_ptr<runtime::BufferState> state_;
+};
+
+}  // namespace danaus

@@ -1,0 +1,257 @@
+#include "command_writer.hpp"
+
+#include "buffer_state.hpp"
+
+#include <algorithm>
+
+#include <fmt/format.h>
+
+namespace danaus::runtime {
+namespace {
+
+constexpr VkPipelineStageFlags our_stages =
+    VK_PIPELINE_STAGE_COMPUTE_SHADER_BIT | VK_PIPELINE_STAGE_TRANSFER_BIT;
+
+}  // namespace
+
+Interval interval_of(const BufferState& buffer, std::uint64_t offset, std::uint64_t bytes, bool write) {
+    // Buffers of an alias group share memory in ways we do not know: each access stands for all of it.
+    if (buffer.hazard_key >> 63) return {buffer.hazard_key, 0, UINT64_MAX, write};
+    const std::uint64_t begin = buffer.base + offset;
+    return {buffer.hazard_key, begin, begin + bytes, write};
+}
+
+DescriptorArena::DescriptorArena(DeviceState& device, std::uint32_t sets, bool fixed)
+    : device_(device), sets_(sets), fixed_(fixed) {
+    if (fixed) add_pool();
+}
+
+void DescriptorArena::add_pool() {
+    const VkDescriptorPoolSize size{VK_DESCRIPTOR_TYPE_STORAGE_BUFFER,
+                                    sets_ * static_cast<std::uint32_t>(max_operands)};
+    VkDescriptorPoolCreateInfo info{};
+    info.sType = VK_STRUCTURE_TYPE_DESCRIPTOR_POOL_CREATE_INFO;
+    info.maxSets = sets_;
+    info.poolSizeCount = 1;
+    info.pPoolSizes = &size;
+    VkDescriptorPool pool = VK_NULL_HANDLE;
+    check(device_.vk().CreateDescriptorPool(device_.handle(), &info, nullptr, &pool),
+          "creating a descriptor pool");
+    pools_.push_back(pool);
+}
+
+void DescriptorArena::destroy() noexcept {
+    for (VkDescriptorPool pool : pools_) device_.vk().DestroyDescriptorPool(device_.handle(), pool, nullptr);
+    pools_.clear();
+}
+
+void DescriptorArena::reset() {
+    for (VkDescriptorPool pool : pools_)
+        check(device_.vk().ResetDescriptorPool(device_.handle(), pool, 0), "resetting a descriptor pool");
+    current_ = 0;
+    used_ = 0;
+}
+
+VkDescriptorSet DescriptorArena::allocate(VkDescriptorSetLayout layout) {
+    if (used_ == sets_) {
+        ++current_;
+        used_ = 0;
+    }
+    if (current_ == pools_.size()) {
+        if (fixed_)
+            throw Error(
+                ErrorKind::unsupported,
+                fmt::format(
+                    "the workspace holds {} descriptor sets and all are used; make it for more packets",
+                    sets_));
+        add_pool();
+    }
+    VkDescriptorSetAllocateInfo info{};
+    info.sType = VK_STRUCTURE_TYPE_DESCRIPTOR_SET_ALLOCATE_INFO;
+    info.descriptorPool = pools_[current_];
+    info.descriptorSetCount = 1;
+    info.pSetLayouts = &layout;
+    VkDescriptorSet set = VK_NULL_HANDLE;
+    check(device_.vk().AllocateDescriptorSets(device_.handle(), &info, &set), "allocating a descriptor set");
+    ++used_;
+    return set;
+}
+
+ResolvedOperands CommandWriter::resolve(const Packet& packet) const {
+    const auto& info = kernels::info(packet.kernel.module);
+    const Capabilities& caps = device_.capabilities();
+    const auto invalid = [&](const std::string& why) {
+        throw Error(ErrorKind::invalid_argument, fmt::format("packet {}: {}", info.name, why));
+    };
+    for (std::size_t i = 0; i < 3; ++i)
+        if (packet.grid[i] > caps.max_workgroup_count[i])
+            throw Error(ErrorKind::unsupported,
+                        fmt::format("packet {}: {} workgroups in dimension {}, {} allows {}", info.name,
+                                    packet.grid[i], i, caps.name, caps.max_workgroup_count[i]));
+    if (packet.field_bytes + 8 * info.slots != info.push_bytes)
+        invalid(fmt::format("{} bytes of push fields, the kernel has {}", packet.field_bytes,
+                            info.push_bytes - 8 * info.slots));
+
+    ResolvedOperands out;
+    const Operand* any = nullptr;      // stands in for unused slots: a binding must hold something
+    const Operand* written = nullptr;  // likewise for slots that the shader could write
+    for (std::uint32_t slot = 0; slot < info.slots; ++slot) {
+        const Operand& operand = packet.operands[slot];
+        if (!operand.buffer) continue;
+        const BufferState& buffer = *operand.buffer.state();
+        if (buffer.device_pointer().get() != &device_)
+            invalid(fmt::format("operand {} lives on another device ({})", slot,
+                                buffer.device_pointer()->capabilities().name));
+        if (buffer.kind == BufferState::Kind::placeholder)
+            invalid(fmt::format("operand {} is an unbound slot of a program", slot));
+        if (operand.offset % 2 != 0 || operand.bytes > buffer.size ||
+            operand.offset > buffer.size - operand.bytes)
+            invalid(fmt::format("operand {} covers bytes {} to {} of a buffer of {}", slot, operand.offset,
+                                operand.offset + operand.bytes, buffer.size));
+        const bool writes = (info.writes >> slot & 1) != 0;
+        if (writes && operand.touch == Touch::read && !sabotage.trust_touches)
+            invalid(fmt::format("operand {} is declared read, but the kernel writes it", slot));
+        if (!any) any = &operand;
+        if (operand.touch != Touch::read && !written) written = &operand;
+    }
+
+    for (std::uint32_t slot = 0; slot < info.slots; ++slot) {
+        const bool used = static_cast<bool>(packet.operands[slot].buffer);
+        const Operand* operand = used                             ? &packet.operands[slot]
+                                 : (info.writes >> slot & 1) != 0 ? written
+                                                                  : any;
+        if (!operand) invalid("it has no operands");
+        const BufferState& buffer = *operand->buffer.state();
+        // Kernels touch whole words; the upper half of the first word is marked in the reference
+        // (access.glsl).
+        const std::uint64_t half = (buffer.base + operand->offset) % 4;
+        std::uint64_t begin = buffer.base + operand->offset - half;
+        std::uint64_t bytes = std::max<std::uint64_t>(4, (operand->bytes + half + 3) / 4 * 4);
+        if (device_.access() == Access::address) {
+            const std::uint64_t address = buffer.allocation.address + begin + half;
+            out.refs[slot] = {static_cast<std::uint32_t>(address), static_cast<std::uint32_t>(address >> 32)};
+        } else {
+            const std::uint64_t skip = begin % caps.storage_offset_alignment;
+            begin -= skip;
+            bytes += skip;
+            if (bytes > caps.max_storage_range)
+                throw Error(
+                    ErrorKind::unsupported,
+                    fmt::format(
+                        "packet {}: operand {} spans {} bytes, {} allows {} in one storage descriptor",
+                        info.name, slot, bytes, caps.name, caps.max_storage_range));
+            out.refs[slot] = {static_cast<std::uint32_t>(skip / 4 | (half ? 1u << 31 : 0u)),
+                              static_cast<std::uint32_t>((bytes - skip) / 4)};
+            out.descriptors[slot] = {buffer.allocation.buffer, begin, bytes};
+        }
+        if (used)
+            out.intervals[out.interval_count++] =
+                interval_of(buffer, begin - buffer.base, bytes, operand->touch != Touch::read);
+    }
+    return out;
+}
+
+void CommandWriter::validate(const Copy& copy) const {
+    const auto side = [&](const char* name, const Buffer& buffer, std::uint64_t offset) {
+        if (!buffer) throw Error(ErrorKind::invalid_argument, fmt::format("copy: {} is a null buffer", name));
+        const BufferState& state = *buffer.state();
+        if (state.device_pointer().get() != &device_)
+            throw Error(ErrorKind::invalid_argument, fmt::format("copy: {} lives on another device", name));
+        if (state.kind == BufferState::Kind::placeholder)
+            throw Error(ErrorKind::invalid_argument,
+                        fmt::format("copy: {} is an unbound slot of a program", name));
+        if (copy.bytes > state.size || offset > state.size - copy.bytes)
+            throw Error(ErrorKind::invalid_argument,
+                        fmt::format("copy: {} covers bytes {} to {} of a buffer of {}", name, offset,
+                                    offset + copy.bytes, state.size));
+    };
+    side("source", copy.source, copy.source_offset);
+    side("destination", copy.destination, copy.destination_offset);
+    if (copy.source == copy.destination && copy.source_offset < copy.destination_offset + copy.bytes &&
+        copy.destination_offset < copy.source_offset + copy.bytes)
+        throw Error(ErrorKind::invalid_argument, "copy: source and destination overlap");
+}
+
+void CommandWriter::admit(VkCommandBuffer commands, std::span<const Interval> intervals) {
+    if (hazards_.admit(intervals) && !sabotage.omit_barriers) barrier(commands);
+}
+
+void CommandWriter::barrier(VkCommandBuffer commands) {
+    VkMemoryBarrier memory{};
+    memory.sType = VK_STRUCTURE_TYPE_MEMORY_BARRIER;
+    memory.srcAccessMask = VK_ACCESS_SHADER_WRITE_BIT | VK_ACCESS_TRANSFER_WRITE_BIT;
+    memory.dstAccessMask = VK_ACCESS_SHADER_READ_BIT | VK_ACCESS_SHADER_WRITE_BIT |
+                           VK_ACCESS_TRANSFER_READ_BIT | VK_ACCESS_TRANSFER_WRITE_BIT;
+    device_.vk().CmdPipelineBarrier(commands, our_stages, our_stages, 0, 1, &memory, 0, nullptr, 0, nullptr);
+    ++barriers_;
+}
+
+void CommandWriter::host_barrier(VkCommandBuffer commands) {
+    VkMemoryBarrier memory{};
+    memory.sType = VK_STRUCTURE_TYPE_MEMORY_BARRIER;
+    memory.srcAccessMask = VK_ACCESS_TRANSFER_WRITE_BIT;
+    memory.dstAccessMask = VK_ACCESS_HOST_READ_BIT;
+    device_.vk().CmdPipelineBarrier(commands, VK_PIPELINE_STAGE_TRANSFER_BIT, VK_PIPELINE_STAGE_HOST_BIT, 0,
+                                    1, &memory, 0, nullptr, 0, nullptr);
+}
+
+void CommandWriter::dispatch(VkCommandBuffer commands, DescriptorArena& arena, const Packet& packet,
+                             const Pipeline& pipeline, const ResolvedOperands& operands) {
+    const auto& info = kernels::info(packet.kernel.module);
+    const DeviceTable& vk = device_.vk();
+    VkDescriptorSet set = VK_NULL_HANDLE;
+    if (pipeline.set_layout) {
+        set = arena.allocate(pipeline.set_layout);
+        std::array<VkWriteDescriptorSet, max_operands> writes{};
+        for (std::uint32_t slot = 0; slot < info.slots; ++slot) {
+            writes[slot].sType = VK_STRUCTURE_TYPE_WRITE_DESCRIPTOR_SET;
+            writes[slot].dstSet = set;
+            writes[slot].dstBinding = slot;
+            writes[slot].descriptorCount = 1;
+            writes[slot].descriptorType = VK_DESCRIPTOR_TYPE_STORAGE_BUFFER;
+            writes[slot].pBufferInfo = &operands.descriptors[slot];
+        }
+        vk.UpdateDescriptorSets(device_.handle(), info.slots, writes.data(), 0, nullptr);
+    }
+    admit(commands, {operands.intervals.data(), operands.interval_count});
+
+    const bool labelled = device_.debug_utils() && vk.CmdBeginDebugUtilsLabelEXT && !packet.label.empty();
+    if (labelled) {
+        const std::string text(packet.label);
+        VkDebugUtilsLabelEXT label{};
+        label.sType = VK_STRUCTURE_TYPE_DEBUG_UTILS_LABEL_EXT;
+        label.pLabelName = text.c_str();
+        vk.CmdBeginDebugUtilsLabelEXT(commands, &label);
+    }
+    vk.CmdBindPipeline(commands, VK_PIPELINE_BIND_POINT_COMPUTE, pipeline.handle);
+    if (set)
+        vk.CmdBindDescriptorSets(commands, VK_PIPELINE_BIND_POINT_COMPUTE, pipeline.layout, 0, 1, &set, 0,
+                                 nullptr);
+    std::array<std::byte, 128> push{};
+    std::memcpy(push.data(), operands.refs.data(), 8 * info.slots);
+    std::memcpy(push.data() + 8 * info.slots, packet.fields.data(), packet.field_bytes);
+    vk.CmdPushConstants(commands, pipeline.layout, VK_SHADER_STAGE_COMPUTE_BIT, 0, info.push_bytes,
+                        push.data());
+    vk.CmdDispatch(commands, packet.grid[0], packet.grid[1], packet.grid[2]);
+    if (labelled) vk.CmdEndDebugUtilsLabelEXT(commands);
+}
+
+void CommandWriter::copy(VkCommandBuffer commands, const Copy& copy) {
+    const BufferState& source = *copy.source.state();
+    const BufferState& destination = *copy.destination.state();
+    const std::array<Interval, 2> intervals{
+        interval_of(source, copy.source_offset, copy.bytes, false),
+        interval_of(destination, copy.destination_offset, copy.bytes, true)};
+    admit(commands, intervals);
+    const VkBufferCopy region{source.base + copy.source_offset, destination.base + copy.destination_offset,
+                              copy.bytes};
+    device_.vk().CmdCopyBuffer(commands, source.allocation.buffer, destination.allocation.buffer, 1, &region);
+}
+
+void CommandWriter::copy_raw(VkCommandBuffer commands, VkBuffer source, VkBuffer destination,
+                             const VkBufferCopy& region, const Interval& device_side) {
+    admit(commands, {&device_side, 1});
+    device_.vk().CmdCopyBuffer(commands, source, destination, 1, &region);
+}
+
+}  // namespace danaus::runtime

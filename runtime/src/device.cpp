@@ -1,0 +1,373 @@
+// Opening, choosing and closing devices.
+#include "buffer_state.hpp"
+#include "cache_file.hpp"
+#include "device_state.hpp"
+#include "physical_device.hpp"
+
+#include <algorithm>
+#include <charconv>
+#include <cstdlib>
+
+#include <fmt/format.h>
+
+namespace danaus {
+namespace runtime {
+
+Resource::Resource(std::shared_ptr<DeviceState> device) : device_(std::move(device)) {
+    device_->ensure_open();
+    device_->enroll(*this);
+}
+
+Resource::~Resource() {
+    // Only when a derived constructor threw: there is nothing to release.
+    if (registered_) {
+        registered_ = false;
+        device_->discharge(*this);
+    }
+}
+
+void Resource::retire() noexcept {
+    device_->discharge(*this);
+    registered_ = false;
+}
+
+DeviceState& Resource::device() const {
+    device_->ensure_open();
+    return *device_;
+}
+
+class DeviceState::QueueGuard {
+public:
+    explicit QueueGuard(DeviceState& state) : state_(state) {
+        if (state_.setup_.lock_queue)
+            state_.setup_.lock_queue();
+        else
+            state_.queue_mutex_.lock();
+    }
+    ~QueueGuard() {
+        if (state_.setup_.lock_queue)
+            state_.setup_.unlock_queue();
+        else
+            state_.queue_mutex_.unlock();
+    }
+    QueueGuard(const QueueGuard&) = delete;
+    QueueGuard& operator=(const QueueGuard&) = delete;
+
+private:
+    DeviceState& state_;
+};
+
+DeviceState::DeviceState(Setup setup) : setup_(std::move(setup)) {
+    try {
+        vk_ = DeviceTable(setup_.vk_instance.GetDeviceProcAddr, setup_.device);
+        memory_ =
+            std::make_unique<Memory>(*this, setup_.instance_handle, setup_.vk_instance.GetInstanceProcAddr,
+                                     setup_.vk_instance.GetDeviceProcAddr, setup_.allocator);
+        std::vector<std::byte> cache;
+        if (setup_.pipeline_cache_file && !setup_.pipeline_cache) {
+            CacheLoad load = load_cache_file(*setup_.pipeline_cache_file, setup_.capabilities);
+            if (!load.warning.empty()) warn(load.warning);
+            cache = std::move(load.data);
+        }
+        pipelines_ = std::make_unique<Pipelines>(*this, setup_.pipeline_cache, cache);
+    } catch (...) {
+        pipelines_.reset();
+        memory_.reset();
+        if (setup_.owns_device && vk_.DestroyDevice) vk_.DestroyDevice(setup_.device, nullptr);
+        throw;
+    }
+}
+
+DeviceState::~DeviceState() {
+    close();
+}
+
+void DeviceState::ensure_open() const {
+    if (!open_) throw Error(ErrorKind::closed, "the device " + setup_.capabilities.name + " was closed");
+}
+
+void DeviceState::close() {
+    if (!open_.exchange(false)) return;
+    if (setup_.queue) {
+        const QueueGuard guard(*this);
+        // A lost device reports it here; everything must still be freed.
+        (void)vk_.DeviceWaitIdle(setup_.device);
+    }
+    try {
+        save_cache();
+    } catch (const std::exception& error) {
+        warn(error.what());
+    }
+    {
+        // Releasing one resource may destroy others (a stream lets go of buffers), hence one at a time.
+        const std::lock_guard lock(resources_mutex_);
+        while (!resources_.empty()) {
+            Resource* resource = *resources_.begin();
+            resources_.erase(resources_.begin());
+            resource->registered_ = false;
+            resource->release();
+        }
+    }
+    pipelines_.reset();
+    memory_.reset();
+    if (setup_.owns_device) vk_.DestroyDevice(setup_.device, nullptr);
+    setup_.instance.reset();
+}
+
+void DeviceState::save_cache() {
+    if (!setup_.pipeline_cache_file || setup_.pipeline_cache) return;
+    const std::string failure =
+        save_cache_file(*setup_.pipeline_cache_file, setup_.capabilities, pipelines_->cache_data());
+    if (!failure.empty()) warn(failure);
+}
+
+void DeviceState::enroll(Resource& resource) {
+    const std::lock_guard lock(resources_mutex_);
+    resources_.insert(&resource);
+}
+
+void DeviceState::discharge(Resource& resource) noexcept {
+    const std::lock_guard lock(resources_mutex_);
+    if (resources_.erase(&resource) && resource.registered_) resource.release();
+}
+
+void DeviceState::submit(const VkSubmitInfo& info) {
+    if (!setup_.queue)
+        throw Error(ErrorKind::unsupported,
+                    "this device was adopted without a queue: it can record, not submit");
+    const QueueGuard guard(*this);
+    check(vk_.QueueSubmit(setup_.queue, 1, &info, VK_NULL_HANDLE), "submitting work");
+}
+
+void DeviceState::warn(const std::string& message) const {
+    if (setup_.on_message) setup_.on_message(Severity::warning, message);
+}
+
+void DeviceState::name_object(VkObjectType type, std::uint64_t handle, const std::string& name) const {
+    if (!setup_.debug_utils || !vk_.SetDebugUtilsObjectNameEXT) return;
+    VkDebugUtilsObjectNameInfoEXT info{};
+    info.sType = VK_STRUCTURE_TYPE_DEBUG_UTILS_OBJECT_NAME_INFO_EXT;
+    info.objectType = type;
+    info.objectHandle = handle;
+    info.pObjectName = name.c_str();
+    vk_.SetDebugUtilsObjectNameEXT(setup_.device, &info);
+}
+
+namespace {
+
+struct Candidate {
+    VkPhysicalDevice handle;
+    Capabilities capabilities;
+};
+
+std::vector<Candidate> candidates(const Instance& instance) {
+    std::vector<Candidate> list;
+    for (VkPhysicalDevice device : instance.physical_devices())
+        list.push_back({device, query_capabilities(instance.vk(), device)});
+    if (list.empty()) throw Error(ErrorKind::no_device, "the Vulkan loader found no device");
+    return list;
+}
+
+std::string lower(std::string text) {
+    std::transform(text.begin(), text.end(), text.begin(),
+                   [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; });
+    return text;
+}
+
+int rank(DeviceType type) {
+    switch (type) {
+        case DeviceType::discrete:
+            return 4;
+        case DeviceType::integrated:
+            return 3;
+        case DeviceType::virtual_gpu:
+            return 2;
+        case DeviceType::other:
+            return 1;
+        case DeviceType::cpu:
+            break;
+    }
+    return 0;
+}
+
+std::string names_of(const std::vector<Candidate>& list) {
+    std::string text;
+    for (std::size_t i = 0; i < list.size(); ++i)
+        text += fmt::format("{}{}: {}", i ? ", " : "", i, list[i].capabilities.name);
+    return text;
+}
+
+/// Index of the device that `wanted` names: an index, a UUID, or part of a name.
+std::size_t find(const std::vector<Candidate>& list, const std::string& wanted, const char* source) {
+    std::size_t index = 0;
+    const char* end = wanted.data() + wanted.size();
+    if (const auto [stop, error] = std::from_chars(wanted.data(), end, index);
+        error == std::errc() && stop == end) {
+        if (index < list.size()) return index;
+    } else {
+        const std::string text = lower(wanted);
+        for (std::size_t i = 0; i < list.size(); ++i)
+            if (uuid_to_string(list[i].capabilities.device_uuid) == text) return i;
+        for (std::size_t i = 0; i < list.size(); ++i)
+            if (lower(list[i].capabilities.name).find(text) != std::string::npos) return i;
+    }
+    throw Error(ErrorKind::no_device, fmt::format("{} = '{}' fits no Vulkan device; there are: {}", source,
+                                                  wanted, names_of(list)));
+}
+
+std::pair<std::size_t, std::string> choose(const std::vector<Candidate>& list, const DeviceOptions& options) {
+    if (options.select && !options.select->empty())
+        return {find(list, *options.select, "select"),
+                fmt::format("asked for by select = '{}'", *options.select)};
+    if (!options.select)
+        if (const char* wanted = std::getenv("DANAUS_DEVICE"); wanted && *wanted)
+            return {find(list, wanted, "DANAUS_DEVICE"),
+                    fmt::format("asked for by DANAUS_DEVICE = '{}'", wanted)};
+    const auto best = std::max_element(list.begin(), list.end(), [](const Candidate& a, const Candidate& b) {
+        return rank(a.capabilities.type) < rank(b.capabilities.type);
+    });
+    const char* type = to_string(best->capabilities.type);
+    const auto index = static_cast<std::size_t>(best - list.begin());
+    if (list.size() == 1) return {index, fmt::format("the only device ({})", type)};
+    return {index, fmt::format("the first {} device of {}", type, list.size())};
+}
+
+void require_usable(const Capabilities& c) {
+    const auto lacks = [&](const std::string& what) {
+        throw Error(ErrorKind::no_device, fmt::format("{} cannot be used: {}", c.name, what));
+    };
+    if (c.api_version < VK_API_VERSION_1_1) lacks("it has Vulkan 1.0, Vulkan 1.1 is needed");
+    if (!c.timeline_semaphore) lacks("it lacks timelineSemaphore");
+    if (c.max_push_constants < 128)
+        lacks(fmt::format("it has {} bytes of push constants, 128 are needed", c.max_push_constants));
+}
+
+Access choose_access(const Capabilities& c, const std::optional<Access>& wanted) {
+    if (wanted == Access::address && !c.buffer_device_address)
+        throw Error(ErrorKind::unsupported,
+                    fmt::format("access = address was asked for, but {} lacks bufferDeviceAddress", c.name));
+    return wanted.value_or(c.buffer_device_address ? Access::address : Access::descriptor);
+}
+
+VkDevice create_device(const Instance& instance, const Candidate& candidate, std::uint32_t family) {
+    const FeatureChain features(candidate.capabilities);
+    const auto extensions = required_extensions(candidate.capabilities);
+    const float priority = 1.0f;
+    VkDeviceQueueCreateInfo queue{};
+    queue.sType = VK_STRUCTURE_TYPE_DEVICE_QUEUE_CREATE_INFO;
+    queue.queueFamilyIndex = family;
+    queue.queueCount = 1;
+    queue.pQueuePriorities = &priority;
+    VkDeviceCreateInfo info{};
+    info.sType = VK_STRUCTURE_TYPE_DEVICE_CREATE_INFO;
+    info.pNext = features.chain();
+    info.queueCreateInfoCount = 1;
+    info.pQueueCreateInfos = &queue;
+    info.enabledExtensionCount = static_cast<std::uint32_t>(extensions.size());
+    info.ppEnabledExtensionNames = extensions.data();
+    VkDevice device = VK_NULL_HANDLE;
+    check(instance.vk().CreateDevice(candidate.handle, &info, nullptr, &device),
+          fmt::format("creating a device on {}", candidate.capabilities.name).c_str());
+    return device;
+}
+
+}  // namespace
+}  // namespace runtime
+
+std::vector<Capabilities> list_devices() {
+    const runtime::Instance instance({});
+    std::vector<Capabilities> list;
+    for (auto& candidate : runtime::candidates(instance)) list.push_back(std::move(candidate.capabilities));
+    return list;
+}
+
+Device Device::open(const DeviceOptions& options) {
+    using namespace runtime;
+    auto instance = std::make_shared<Instance>(
+        Instance::Options{options.validation, options.debug_names, options.on_message});
+    auto list = candidates(*instance);
+    auto [index, why] = choose(list, options);
+    Candidate& chosen = list[index];
+    if (options.cap) options.cap(chosen.capabilities);
+    require_usable(chosen.capabilities);
+    const int family = compute_queue_family(instance->vk(), chosen.handle);
+    if (family < 0)
+        throw Error(ErrorKind::no_device,
+                    chosen.capabilities.name + " cannot be used: it has no compute queue");
+
+    DeviceState::Setup setup;
+    setup.access = choose_access(chosen.capabilities, options.access);
+    setup.device = create_device(*instance, chosen, static_cast<std::uint32_t>(family));
+    setup.owns_device = true;
+    setup.queue_family = static_cast<std::uint32_t>(family);
+    setup.instance = instance;
+    setup.vk_instance = instance->vk();
+    setup.instance_handle = instance->handle();
+    setup.physical = chosen.handle;
+    setup.capabilities = std::move(chosen.capabilities);
+    setup.choice = std::move(why);
+    setup.pipeline_cache_file = options.pipeline_cache;
+    setup.debug_utils = instance->has_debug_utils();
+    setup.on_message = options.on_message;
+    const DeviceTable table(setup.vk_instance.GetDeviceProcAddr, setup.device);
+    table.GetDeviceQueue(setup.device, setup.queue_family, 0, &setup.queue);
+    return Device(std::make_shared<DeviceState>(std::move(setup)));
+}
+
+namespace {
+
+runtime::DeviceState& open_state(const std::shared_ptr<runtime::DeviceState>& state) {
+    if (!state)
+        throw Error(ErrorKind::invalid_argument, "device: a null handle where an open device is needed");
+    state->ensure_open();
+    return *state;
+}
+
+}  // namespace
+
+const Capabilities& Device::capabilities() const {
+    if (!state_) throw Error(ErrorKind::invalid_argument, "device: a null handle where a device is needed");
+    return state_->capabilities();
+}
+Access Device::access() const {
+    return open_state(state_).access();
+}
+const std::string& Device::choice() const {
+    return open_state(state_).choice();
+}
+std::uint64_t Device::allocated_bytes() const {
+    return open_state(state_).memory().allocated_bytes();
+}
+std::size_t Device::pipeline_count() const {
+    return open_state(state_).pipelines().count();
+}
+bool Device::is_open() const noexcept {
+    return state_ && state_->is_open();
+}
+
+Buffer Device::allocate(std::uint64_t bytes) const {
+    open_state(state_);
+    return Buffer(std::make_shared<runtime::BufferState>(state_, bytes));
+}
+
+void Device::save_pipeline_cache() const {
+    open_state(state_).save_cache();
+}
+
+void Device::close() {
+    if (state_) state_->close();
+}
+
+std::uint64_t Buffer::size() const {
+    if (!state_) throw Error(ErrorKind::invalid_argument, "buffer: a null handle where a buffer is needed");
+    return state_->size;
+}
+
+Device Buffer::device() const {
+    return state_ ? Device(state_->device_pointer()) : Device();
+}
+bool Buffer::is_placeholder() const {
+    return state_ && state_->kind == runtime::BufferState::Kind::placeholder;
+}
+
+}  // namespace danaus

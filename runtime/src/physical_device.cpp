@@ -1,0 +1,251 @@
+#include "physical_device.hpp"
+
+#include <danaus/runtime/error.hpp>
+
+#include <algorithm>
+#include <cstring>
+#include <set>
+#include <string>
+
+#include <fmt/format.h>
+
+namespace danaus {
+
+bool Capabilities::has(const std::string& requirement) const {
+    if (requirement == "buffer_device_address") return buffer_device_address;
+    if (requirement == "shader_float16") return shader_float16;
+    if (requirement == "storage_16bit") return storage_16bit;
+    if (requirement == "subgroup_arithmetic") return subgroup_arithmetic;
+    if (requirement == "subgroup_shuffle") return subgroup_shuffle;
+    if (requirement == "subgroup_size_control") return subgroup_size_control;
+    if (requirement == "cooperative_matrix") return cooperative_matrix;
+    throw Error(ErrorKind::unsupported, "unknown capability '" + requirement + "' in the kernel table");
+}
+
+std::string describe(const Capabilities& c) {
+    return fmt::format("{} ({}{}{}, Vulkan {}.{}.{})", c.name, c.driver_name,
+                       c.driver_name.empty() ? "" : " ",
+                       c.driver_info.empty() ? std::to_string(c.driver_version) : c.driver_info,
+                       VK_API_VERSION_MAJOR(c.api_version), VK_API_VERSION_MINOR(c.api_version),
+                       VK_API_VERSION_PATCH(c.api_version));
+}
+
+const char* to_string(DeviceType type) {
+    switch (type) {
+        case DeviceType::integrated:
+            return "integrated";
+        case DeviceType::discrete:
+            return "discrete";
+        case DeviceType::virtual_gpu:
+            return "virtual";
+        case DeviceType::cpu:
+            return "cpu";
+        case DeviceType::other:
+            break;
+    }
+    return "other";
+}
+
+std::string uuid_to_string(const std::array<std::uint8_t, 16>& uuid) {
+    std::string text;
+    for (std::size_t i = 0; i < uuid.size(); ++i) {
+        if (i == 4 || i == 6 || i == 8 || i == 10) text += '-';
+        text += fmt::format("{:02x}", uuid[i]);
+    }
+    return text;
+}
+
+namespace runtime {
+namespace {
+
+DeviceType device_type(VkPhysicalDeviceType type) {
+    switch (type) {
+        case VK_PHYSICAL_DEVICE_TYPE_INTEGRATED_GPU:
+            return DeviceType::integrated;
+        case VK_PHYSICAL_DEVICE_TYPE_DISCRETE_GPU:
+            return DeviceType::discrete;
+        case VK_PHYSICAL_DEVICE_TYPE_VIRTUAL_GPU:
+            return DeviceType::virtual_gpu;
+        case VK_PHYSICAL_DEVICE_TYPE_CPU:
+            return DeviceType::cpu;
+        default:
+            return DeviceType::other;
+    }
+}
+
+std::set<std::string> device_extensions(const InstanceTable& vk, VkPhysicalDevice device) {
+    std::uint32_t count = 0;
+    check(vk.EnumerateDeviceExtensionProperties(device, nullptr, &count, nullptr),
+          "listing device extensions");
+    std::vector<VkExtensionProperties> properties(count);
+    check(vk.EnumerateDeviceExtensionProperties(device, nullptr, &count, properties.data()),
+          "listing device extensions");
+    std::set<std::string> names;
+    for (std::uint32_t i = 0; i < count; ++i) names.insert(properties[i].extensionName);
+    return names;
+}
+
+/// Appends `value` to a pNext chain when the device knows it.
+template <typename T>
+void link(T& value, VkStructureType type, void*& chain) {
+    value.sType = type;
+    value.pNext = chain;
+    chain = &value;
+}
+
+}  // namespace
+
+Capabilities query_capabilities(const InstanceTable& vk, VkPhysicalDevice device) {
+    Capabilities c;
+    VkPhysicalDeviceProperties basic{};
+    vk.GetPhysicalDeviceProperties(device, &basic);
+    const auto extensions = device_extensions(vk, device);
+    const auto offers = [&](std::uint32_t core, const char* extension) {
+        return basic.apiVersion >= core || extensions.contains(extension);
+    };
+
+    void* chain = nullptr;
+    VkPhysicalDeviceIDProperties id{};
+    link(id, VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_ID_PROPERTIES, chain);
+    VkPhysicalDeviceSubgroupProperties subgroup{};
+    link(subgroup, VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SUBGROUP_PROPERTIES, chain);
+    VkPhysicalDeviceMaintenance3Properties maintenance3{};
+    link(maintenance3, VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_MAINTENANCE_3_PROPERTIES, chain);
+    VkPhysicalDeviceDriverProperties driver{};
+    if (offers(VK_API_VERSION_1_2, VK_KHR_DRIVER_PROPERTIES_EXTENSION_NAME))
+        link(driver, VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_DRIVER_PROPERTIES, chain);
+    VkPhysicalDeviceProperties2 properties{};
+    properties.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PROPERTIES_2;
+    properties.pNext = chain;
+    vk.GetPhysicalDeviceProperties2(device, &properties);
+
+    chain = nullptr;
+    VkPhysicalDeviceTimelineSemaphoreFeatures timeline{};
+    if (offers(VK_API_VERSION_1_2, VK_KHR_TIMELINE_SEMAPHORE_EXTENSION_NAME))
+        link(timeline, VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_TIMELINE_SEMAPHORE_FEATURES, chain);
+    VkPhysicalDeviceBufferDeviceAddressFeatures address{};
+    if (offers(VK_API_VERSION_1_2, VK_KHR_BUFFER_DEVICE_ADDRESS_EXTENSION_NAME))
+        link(address, VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_BUFFER_DEVICE_ADDRESS_FEATURES, chain);
+    VkPhysicalDeviceShaderFloat16Int8Features float16{};
+    if (offers(VK_API_VERSION_1_2, VK_KHR_SHADER_FLOAT16_INT8_EXTENSION_NAME))
+        link(float16, VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SHADER_FLOAT16_INT8_FEATURES, chain);
+    VkPhysicalDevice16BitStorageFeatures storage16{};
+    link(storage16, VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_16BIT_STORAGE_FEATURES, chain);
+    VkPhysicalDeviceSubgroupSizeControlFeatures subgroup_size{};
+    if (offers(VK_API_VERSION_1_3, VK_EXT_SUBGROUP_SIZE_CONTROL_EXTENSION_NAME))
+        link(subgroup_size, VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SUBGROUP_SIZE_CONTROL_FEATURES, chain);
+    VkPhysicalDeviceFeatures2 features{};
+    features.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_FEATURES_2;
+    features.pNext = chain;
+    vk.GetPhysicalDeviceFeatures2(device, &features);
+
+    c.name = basic.deviceName;
+    c.driver_name = driver.driverName;
+    c.driver_info = driver.driverInfo;
+    c.vendor_id = basic.vendorID;
+    c.device_id = basic.deviceID;
+    c.driver_version = basic.driverVersion;
+    c.api_version = basic.apiVersion;
+    std::memcpy(c.device_uuid.data(), id.deviceUUID, 16);
+    std::memcpy(c.driver_uuid.data(), id.driverUUID, 16);
+    std::memcpy(c.pipeline_cache_uuid.data(), basic.pipelineCacheUUID, 16);
+    c.type = device_type(basic.deviceType);
+
+    const VkPhysicalDeviceLimits& limits = basic.limits;
+    c.max_workgroup_invocations = limits.maxComputeWorkGroupInvocations;
+    std::copy_n(limits.maxComputeWorkGroupSize, 3, c.max_workgroup_size.begin());
+    std::copy_n(limits.maxComputeWorkGroupCount, 3, c.max_workgroup_count.begin());
+    c.max_shared_memory = limits.maxComputeSharedMemorySize;
+    c.max_push_constants = limits.maxPushConstantsSize;
+    c.max_storage_buffers = limits.maxPerStageDescriptorStorageBuffers;
+    c.max_storage_range = limits.maxStorageBufferRange;
+    c.storage_offset_alignment = std::max<std::uint64_t>(4, limits.minStorageBufferOffsetAlignment);
+    c.max_allocation = maintenance3.maxMemoryAllocationSize;
+    c.subgroup_size = std::max(1u, subgroup.subgroupSize);
+    c.timestamp_period = static_cast<double>(limits.timestampPeriod);
+
+    VkPhysicalDeviceMemoryProperties memory{};
+    vk.GetPhysicalDeviceMemoryProperties(device, &memory);
+    for (std::uint32_t i = 0; i < memory.memoryHeapCount; ++i)
+        if (memory.memoryHeaps[i].flags & VK_MEMORY_HEAP_DEVICE_LOCAL_BIT)
+            c.device_memory = std::max<std::uint64_t>(c.device_memory, memory.memoryHeaps[i].size);
+
+    const int family = compute_queue_family(vk, device);
+    if (family >= 0) c.timestamp_bits = queue_timestamp_bits(vk, device, static_cast<std::uint32_t>(family));
+
+    const bool compute_subgroups = (subgroup.supportedStages & VK_SHADER_STAGE_COMPUTE_BIT) != 0;
+    c.timeline_semaphore = timeline.timelineSemaphore == VK_TRUE;
+    c.buffer_device_address = address.bufferDeviceAddress == VK_TRUE;
+    c.shader_float16 = float16.shaderFloat16 == VK_TRUE;
+    c.storage_16bit = storage16.storageBuffer16BitAccess == VK_TRUE;
+    c.subgroup_arithmetic =
+        compute_subgroups && (subgroup.supportedOperations & VK_SUBGROUP_FEATURE_ARITHMETIC_BIT) != 0;
+    c.subgroup_shuffle =
+        compute_subgroups && (subgroup.supportedOperations & VK_SUBGROUP_FEATURE_SHUFFLE_BIT) != 0;
+    c.subgroup_size_control = subgroup_size.subgroupSizeControl == VK_TRUE;
+    c.portability_subset = extensions.contains("VK_KHR_portability_subset");
+    return c;
+}
+
+int compute_queue_family(const InstanceTable& vk, VkPhysicalDevice device) {
+    std::uint32_t count = 0;
+    vk.GetPhysicalDeviceQueueFamilyProperties(device, &count, nullptr);
+    std::vector<VkQueueFamilyProperties> families(count);
+    vk.GetPhysicalDeviceQueueFamilyProperties(device, &count, families.data());
+    int any = -1;
+    for (std::uint32_t i = 0; i < count; ++i) {
+        if (!(families[i].queueFlags & VK_QUEUE_COMPUTE_BIT) || families[i].queueCount == 0) continue;
+        if (!(families[i].queueFlags & VK_QUEUE_GRAPHICS_BIT)) return static_cast<int>(i);
+        if (any < 0) any = static_cast<int>(i);
+    }
+    return any;
+}
+
+std::uint32_t queue_timestamp_bits(const InstanceTable& vk, VkPhysicalDevice device, std::uint32_t family) {
+    std::uint32_t count = 0;
+    vk.GetPhysicalDeviceQueueFamilyProperties(device, &count, nullptr);
+    std::vector<VkQueueFamilyProperties> families(count);
+    vk.GetPhysicalDeviceQueueFamilyProperties(device, &count, families.data());
+    return family < count ? families[family].timestampValidBits : 0;
+}
+
+FeatureChain::FeatureChain(const Capabilities& c) {
+    void* chain = nullptr;
+    if (c.timeline_semaphore) {
+        timeline_.timelineSemaphore = VK_TRUE;
+        link(timeline_, VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_TIMELINE_SEMAPHORE_FEATURES, chain);
+    }
+    if (c.buffer_device_address) {
+        address_.bufferDeviceAddress = VK_TRUE;
+        link(address_, VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_BUFFER_DEVICE_ADDRESS_FEATURES, chain);
+    }
+    if (c.storage_16bit) {
+        storage16_.storageBuffer16BitAccess = VK_TRUE;
+        link(storage16_, VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_16BIT_STORAGE_FEATURES, chain);
+    }
+    if (c.shader_float16) {
+        float16_.shaderFloat16 = VK_TRUE;
+        link(float16_, VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SHADER_FLOAT16_INT8_FEATURES, chain);
+    }
+    if (c.subgroup_size_control) {
+        subgroup_size_.subgroupSizeControl = VK_TRUE;
+        link(subgroup_size_, VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SUBGROUP_SIZE_CONTROL_FEATURES, chain);
+    }
+    head_ = chain;
+}
+
+std::vector<const char*> required_extensions(const Capabilities& c) {
+    std::vector<const char*> names;
+    if (c.api_version < VK_API_VERSION_1_2) {
+        names.push_back(VK_KHR_TIMELINE_SEMAPHORE_EXTENSION_NAME);
+        if (c.buffer_device_address) names.push_back(VK_KHR_BUFFER_DEVICE_ADDRESS_EXTENSION_NAME);
+        if (c.shader_float16) names.push_back(VK_KHR_SHADER_FLOAT16_INT8_EXTENSION_NAME);
+    }
+    if (c.api_version < VK_API_VERSION_1_3 && c.subgroup_size_control)
+        names.push_back(VK_EXT_SUBGROUP_SIZE_CONTROL_EXTENSION_NAME);
+    if (c.portability_subset) names.push_back("VK_KHR_portability_subset");
+    return names;
+}
+
+}  // namespace runtime
+}  // namespace danaus

@@ -1,0 +1,41 @@
+// Reading what a physical device is and can do, and what a logical device must enable for the library.
+#pragma once
+
+#include "vk.hpp"
+
+#include <danaus/runtime/capabilities.hpp>
+
+#include <vector>
+
+namespace danaus::runtime {
+
+/// Everything the library wants to know about `device`. Extensions are those the driver offers; features
+/// those it reports.
+Capabilities query_capabilities(const InstanceTable& vk, VkPhysicalDevice device);
+
+/// The queue family the library uses: compute without graphics if there is one, else any with compute.
+/// Returns -1 when there is none.
+int compute_queue_family(const InstanceTable& vk, VkPhysicalDevice device);
+std::uint32_t queue_timestamp_bits(const InstanceTable& vk, VkPhysicalDevice device, std::uint32_t family);
+
+/// A chain of feature structures with exactly the features that `capabilities` reports and the library uses.
+class FeatureChain {
+public:
+    explicit FeatureChain(const Capabilities& capabilities);
+    FeatureChain(const FeatureChain&) = delete;
+    FeatureChain& operator=(const FeatureChain&) = delete;
+    [[nodiscard]] const void* chain() const { return head_; }
+
+private:
+    VkPhysicalDeviceTimelineSemaphoreFeatures timeline_{};
+    VkPhysicalDeviceBufferDeviceAddressFeatures address_{};
+    VkPhysicalDevice16BitStorageFeatures storage16_{};
+    VkPhysicalDeviceShaderFloat16Int8Features float16_{};
+    VkPhysicalDeviceSubgroupSizeControlFeatures subgroup_size_{};
+    const void* head_ = nullptr;
+};
+
+/// Extensions a device of these capabilities must enable for the library.
+std::vector<const char*> required_extensions(const Capabilities& capabilities);
+
+}  // namespace danaus::runtime

@@ -1,0 +1,224 @@
+#include "pipelines.hpp"
+
+#include "device_state.hpp"
+
+#include <algorithm>
+#include <array>
+#include <exception>
+#include <thread>
+#include <vector>
+
+#include <fmt/format.h>
+
+namespace danaus::runtime {
+namespace {
+
+std::string kernel_name(const kernels::Kernel& kernel) {
+    const auto& info = kernels::info(kernel.module);
+    std::string name(info.name);
+    for (std::size_t i = 0; i < info.constants.size(); ++i)
+        name += fmt::format("{}{}={}", i ? "," : " ", info.constants[i].name, kernel.constants[i]);
+    return name;
+}
+
+}  // namespace
+
+Pipelines::Pipelines(DeviceState& device, VkPipelineCache cache, std::span<const std::byte> initial_data)
+    : device_(device), cache_(cache), owns_cache_(cache == VK_NULL_HANDLE) {
+    if (!owns_cache_) return;
+    VkPipelineCacheCreateInfo info{};
+    info.sType = VK_STRUCTURE_TYPE_PIPELINE_CACHE_CREATE_INFO;
+    info.initialDataSize = initial_data.size();
+    info.pInitialData = initial_data.data();
+    check(device_.vk().CreatePipelineCache(device_.handle(), &info, nullptr, &cache_),
+          "creating the pipeline cache");
+}
+
+Pipelines::~Pipelines() {
+    const DeviceTable& vk = device_.vk();
+    for (auto& [kernel, entry] : entries_)
+        vk.DestroyPipeline(device_.handle(), entry->pipeline.handle, nullptr);
+    for (auto& [key, handle] : layouts_) vk.DestroyPipelineLayout(device_.handle(), handle, nullptr);
+    for (auto& [slots, handle] : set_layouts_)
+        vk.DestroyDescriptorSetLayout(device_.handle(), handle, nullptr);
+    if (owns_cache_) vk.DestroyPipelineCache(device_.handle(), cache_, nullptr);
+}
+
+void Pipelines::check_kernel(const kernels::Kernel& kernel) const {
+    const auto& info = kernels::info(kernel.module);
+    const Capabilities& caps = device_.capabilities();
+    const auto refuse = [&](const std::string& why) {
+        throw Error(ErrorKind::unsupported,
+                    fmt::format("kernel {} cannot run on {}: {}", info.name, caps.name, why));
+    };
+    const auto access = static_cast<std::size_t>(device_.access());
+    if (info.code[access].empty()) refuse(std::string(info.absent[access]));
+    for (const auto& requirement : info.requirements)
+        if (!caps.has(std::string(requirement))) refuse(fmt::format("the device lacks {}", requirement));
+    if (const std::string wrong = kernels::check(kernel); !wrong.empty()) refuse(wrong);
+    if (info.push_bytes > caps.max_push_constants)
+        refuse(fmt::format("it needs {} bytes of push constants, the device has {}", info.push_bytes,
+                           caps.max_push_constants));
+    if (device_.access() == Access::descriptor && info.slots > caps.max_storage_buffers)
+        refuse(fmt::format("it binds {} storage buffers, the device allows {} in one stage", info.slots,
+                           caps.max_storage_buffers));
+    for (std::size_t i = 0; i < info.constants.size(); ++i)
+        if (info.constants[i].name == "local_size" && (kernel.constants[i] > caps.max_workgroup_invocations ||
+                                                       kernel.constants[i] > caps.max_workgroup_size[0]))
+            refuse(fmt::format("local_size = {}, the device allows {}", kernel.constants[i],
+                               std::min(caps.max_workgroup_invocations, caps.max_workgroup_size[0])));
+}
+
+const Pipeline& Pipelines::get(const kernels::Kernel& kernel, bool may_compile) {
+    std::shared_ptr<Entry> entry;
+    {
+        const std::lock_guard lock(mutex_);
+        const auto found = entries_.find(kernel);
+        if (found != entries_.end()) entry = found->second;
+        if (entry && entry->ready) return entry->pipeline;
+    }
+    check_kernel(kernel);
+    if (!may_compile)
+        throw Error(ErrorKind::unsupported,
+                    fmt::format("kernel {} is not compiled yet and this recorder refuses to "
+                                "compile; prewarm it first",
+                                kernel_name(kernel)));
+    if (!entry) {
+        const std::lock_guard lock(mutex_);
+        auto& slot = entries_[kernel];
+        if (!slot) slot = std::make_shared<Entry>();
+        entry = slot;
+    }
+    // The compiler runs outside the lock, so that different kernels compile in parallel.
+    std::call_once(entry->once, [&] {
+        Pipeline pipeline = create(kernel);
+        const std::lock_guard lock(mutex_);
+        entry->pipeline = pipeline;
+        entry->ready = true;
+    });
+    return entry->pipeline;
+}
+
+Pipeline Pipelines::create(const kernels::Kernel& kernel) {
+    const auto& info = kernels::info(kernel.module);
+    const auto code = info.code[static_cast<std::size_t>(device_.access())];
+    const DeviceTable& vk = device_.vk();
+
+    VkShaderModuleCreateInfo module_info{};
+    module_info.sType = VK_STRUCTURE_TYPE_SHADER_MODULE_CREATE_INFO;
+    module_info.codeSize = code.size_bytes();
+    module_info.pCode = code.data();
+    VkShaderModule module = VK_NULL_HANDLE;
+    check(vk.CreateShaderModule(device_.handle(), &module_info, nullptr, &module),
+          "creating a shader module");
+
+    std::vector<VkSpecializationMapEntry> map(info.constants.size());
+    for (std::size_t i = 0; i < map.size(); ++i)
+        map[i] = {info.constants[i].id, static_cast<std::uint32_t>(i * sizeof(std::uint32_t)),
+                  sizeof(std::uint32_t)};
+    VkSpecializationInfo specialization{};
+    specialization.mapEntryCount = static_cast<std::uint32_t>(map.size());
+    specialization.pMapEntries = map.data();
+    specialization.dataSize = map.size() * sizeof(std::uint32_t);
+    specialization.pData = kernel.constants.data();
+
+    Pipeline pipeline;
+    {
+        const std::lock_guard lock(mutex_);
+        const std::uint32_t slots = device_.access() == Access::descriptor ? info.slots : 0;
+        pipeline.layout = layout(slots, info.push_bytes);
+        if (slots) pipeline.set_layout = set_layouts_.at(slots);
+    }
+    VkComputePipelineCreateInfo create{};
+    create.sType = VK_STRUCTURE_TYPE_COMPUTE_PIPELINE_CREATE_INFO;
+    create.stage.sType = VK_STRUCTURE_TYPE_PIPELINE_SHADER_STAGE_CREATE_INFO;
+    create.stage.stage = VK_SHADER_STAGE_COMPUTE_BIT;
+    create.stage.module = module;
+    create.stage.pName = "main";
+    create.stage.pSpecializationInfo = &specialization;
+    create.layout = pipeline.layout;
+    const VkResult result =
+        vk.CreateComputePipelines(device_.handle(), cache_, 1, &create, nullptr, &pipeline.handle);
+    vk.DestroyShaderModule(device_.handle(), module, nullptr);
+    if (result != VK_SUCCESS) check(result, fmt::format("compiling kernel {}", kernel_name(kernel)).c_str());
+    device_.name_object(VK_OBJECT_TYPE_PIPELINE, reinterpret_cast<std::uint64_t>(pipeline.handle),
+                        kernel_name(kernel));
+    return pipeline;
+}
+
+VkDescriptorSetLayout Pipelines::set_layout(std::uint32_t slots) {
+    auto& handle = set_layouts_[slots];
+    if (handle) return handle;
+    std::vector<VkDescriptorSetLayoutBinding> bindings(slots);
+    for (std::uint32_t i = 0; i < slots; ++i)
+        bindings[i] = {i, VK_DESCRIPTOR_TYPE_STORAGE_BUFFER, 1, VK_SHADER_STAGE_COMPUTE_BIT, nullptr};
+    VkDescriptorSetLayoutCreateInfo info{};
+    info.sType = VK_STRUCTURE_TYPE_DESCRIPTOR_SET_LAYOUT_CREATE_INFO;
+    info.bindingCount = slots;
+    info.pBindings = bindings.data();
+    check(device_.vk().CreateDescriptorSetLayout(device_.handle(), &info, nullptr, &handle),
+          "creating a descriptor set layout");
+    return handle;
+}
+
+VkPipelineLayout Pipelines::layout(std::uint32_t slots, std::uint32_t push_bytes) {
+    auto& handle = layouts_[{slots, push_bytes}];
+    if (handle) return handle;
+    const VkPushConstantRange range{VK_SHADER_STAGE_COMPUTE_BIT, 0, push_bytes};
+    VkPipelineLayoutCreateInfo info{};
+    info.sType = VK_STRUCTURE_TYPE_PIPELINE_LAYOUT_CREATE_INFO;
+    VkDescriptorSetLayout set = VK_NULL_HANDLE;
+    if (slots) {
+        set = set_layout(slots);
+        info.setLayoutCount = 1;
+        info.pSetLayouts = &set;
+    }
+    info.pushConstantRangeCount = 1;
+    info.pPushConstantRanges = &range;
+    check(device_.vk().CreatePipelineLayout(device_.handle(), &info, nullptr, &handle),
+          "creating a pipeline layout");
+    return handle;
+}
+
+void Pipelines::prewarm(std::span<const kernels::Kernel> list) {
+    std::atomic<std::size_t> next{0};
+    std::mutex error_mutex;
+    std::exception_ptr error;
+    const auto work = [&] {
+        for (std::size_t i = next++; i < list.size(); i = next++) {
+            try {
+                get(list[i]);
+            } catch (...) {
+                const std::lock_guard lock(error_mutex);
+                if (!error) error = std::current_exception();
+            }
+        }
+    };
+    std::vector<std::thread> threads;
+    const std::size_t count =
+        std::min<std::size_t>(list.size(), std::max(1u, std::thread::hardware_concurrency()));
+    for (std::size_t i = 1; i < count; ++i) threads.emplace_back(work);
+    work();
+    for (auto& thread : threads) thread.join();
+    if (error) std::rethrow_exception(error);
+}
+
+std::size_t Pipelines::count() const {
+    const std::lock_guard lock(mutex_);
+    return static_cast<std::size_t>(
+        std::count_if(entries_.begin(), entries_.end(), [](const auto& item) { return item.second->ready; }));
+}
+
+std::vector<std::byte> Pipelines::cache_data() const {
+    if (!owns_cache_) return {};
+    std::size_t size = 0;
+    check(device_.vk().GetPipelineCacheData(device_.handle(), cache_, &size, nullptr),
+          "reading the pipeline cache");
+    std::vector<std::byte> data(size);
+    check(device_.vk().GetPipelineCacheData(device_.handle(), cache_, &size, data.data()),
+          "reading the pipeline cache");
+    data.resize(size);
+    return data;
+}
+
+}  // namespace danaus::runtime

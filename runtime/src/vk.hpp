@@ -1,0 +1,109 @@
+// Vulkan's entry points as plain tables, one for an instance and one for a device.
+// No process-wide function pointers: a host's own loader, ours, and two devices of different loaders coexist,
+// and linking beside a host that brings volk or the loader's prototypes cannot clash.
+#pragma once
+
+#define VK_NO_PROTOTYPES
+#include <danaus/runtime/error.hpp>
+
+#include <string>
+
+#include <vulkan/vulkan.h>
+
+namespace danaus::runtime {
+
+#define DANAUS_INSTANCE_FUNCTIONS(X)          \
+    X(DestroyInstance)                        \
+    X(EnumeratePhysicalDevices)               \
+    X(EnumerateDeviceExtensionProperties)     \
+    X(GetPhysicalDeviceFeatures2)             \
+    X(GetPhysicalDeviceProperties)            \
+    X(GetPhysicalDeviceProperties2)           \
+    X(GetPhysicalDeviceMemoryProperties)      \
+    X(GetPhysicalDeviceMemoryProperties2)     \
+    X(GetPhysicalDeviceQueueFamilyProperties) \
+    X(CreateDevice)                           \
+    X(GetDeviceProcAddr)
+
+#define DANAUS_DEVICE_FUNCTIONS(X) \
+    X(AllocateCommandBuffers)      \
+    X(AllocateDescriptorSets)      \
+    X(BeginCommandBuffer)          \
+    X(CmdBindDescriptorSets)       \
+    X(CmdBindPipeline)             \
+    X(CmdCopyBuffer)               \
+    X(CmdDispatch)                 \
+    X(CmdPipelineBarrier)          \
+    X(CmdPushConstants)            \
+    X(CmdResetQueryPool)           \
+    X(CmdWriteTimestamp)           \
+    X(CreateBuffer)                \
+    X(CreateCommandPool)           \
+    X(CreateComputePipelines)      \
+    X(CreateDescriptorPool)        \
+    X(CreateDescriptorSetLayout)   \
+    X(CreatePipelineCache)         \
+    X(CreatePipelineLayout)        \
+    X(CreateQueryPool)             \
+    X(CreateSemaphore)             \
+    X(CreateShaderModule)          \
+    X(DestroyBuffer)               \
+    X(DestroyCommandPool)          \
+    X(DestroyDescriptorPool)       \
+    X(DestroyDescriptorSetLayout)  \
+    X(DestroyDevice)               \
+    X(DestroyPipeline)             \
+    X(DestroyPipelineCache)        \
+    X(DestroyPipelineLayout)       \
+    X(DestroyQueryPool)            \
+    X(DestroySemaphore)            \
+    X(DestroyShaderModule)         \
+    X(DeviceWaitIdle)              \
+    X(EndCommandBuffer)            \
+    X(GetDeviceQueue)              \
+    X(GetPipelineCacheData)        \
+    X(GetQueryPoolResults)         \
+    X(QueueSubmit)                 \
+    X(ResetCommandPool)            \
+    X(ResetDescriptorPool)         \
+    X(UpdateDescriptorSets)
+
+struct InstanceTable {
+#define X(name) PFN_vk##name name = nullptr;
+    DANAUS_INSTANCE_FUNCTIONS(X)
+#undef X
+    PFN_vkGetInstanceProcAddr GetInstanceProcAddr = nullptr;
+    PFN_vkCreateDebugUtilsMessengerEXT CreateDebugUtilsMessengerEXT = nullptr;  // null without the extension
+    PFN_vkDestroyDebugUtilsMessengerEXT DestroyDebugUtilsMessengerEXT = nullptr;  // likewise
+
+    InstanceTable() = default;
+    InstanceTable(PFN_vkGetInstanceProcAddr loader, VkInstance instance);
+};
+
+struct DeviceTable {
+#define X(name) PFN_vk##name name = nullptr;
+    DANAUS_DEVICE_FUNCTIONS(X)
+#undef X
+    // Core in Vulkan 1.2, extensions before.
+    PFN_vkGetBufferDeviceAddress GetBufferDeviceAddress = nullptr;
+    PFN_vkGetSemaphoreCounterValue GetSemaphoreCounterValue = nullptr;
+    PFN_vkWaitSemaphores WaitSemaphores = nullptr;
+    // Null without VK_EXT_debug_utils.
+    PFN_vkSetDebugUtilsObjectNameEXT SetDebugUtilsObjectNameEXT = nullptr;
+    PFN_vkCmdBeginDebugUtilsLabelEXT CmdBeginDebugUtilsLabelEXT = nullptr;
+    PFN_vkCmdEndDebugUtilsLabelEXT CmdEndDebugUtilsLabelEXT = nullptr;
+
+    DeviceTable() = default;
+    DeviceTable(PFN_vkGetDeviceProcAddr loader, VkDevice device);
+};
+
+/// "VK_ERROR_OUT_OF_DEVICE_MEMORY" and so on; "VkResult N" for values the library has no name for.
+std::string to_string(VkResult result);
+
+/// Throws the Error that fits `result` unless it is a success code. `what` says what was being done.
+void check(VkResult result, const char* what);
+
+/// vkGetInstanceProcAddr of the system's Vulkan loader, opened once per call; null when there is none.
+PFN_vkGetInstanceProcAddr load_vulkan();
+
+}  // namespace danaus::runtime
