@@ -71,11 +71,11 @@ void Program::emit(Recorder& recorder, const std::vector<Binding>& bindings) con
             throw Error(ErrorKind::invalid_argument,
                         fmt::format("program: no slot is called '{}'", binding.name));
         const std::uint64_t need = slot->placeholder.size();
-        if (!binding.buffer || binding.offset % 4 != 0 || binding.buffer.size() < need ||
+        if (!binding.buffer || binding.offset % 16 != 0 || binding.buffer.size() < need ||
             binding.offset > binding.buffer.size() - need)
             throw Error(
                 ErrorKind::invalid_argument,
-                fmt::format("program: slot '{}' needs {} bytes from a 4-byte aligned offset; bound to offset "
+                fmt::format("program: slot '{}' needs {} bytes from an offset that is a multiple of 16; bound to offset "
                             "{} of a buffer of {}",
                             binding.name, need, binding.offset, binding.buffer ? binding.buffer.size() : 0));
         if (binding.buffer.device() != device_)

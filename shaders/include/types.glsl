@@ -19,7 +19,7 @@ const uint BF16 = 2;
 
 bool is_16_bit(uint type) { return type != F32; }
 
-// The upper and the lower half of a word, as floats.
+// The lower and the upper half of a word, as floats.
 vec2 decode_pair(uint type, uint word) {
     if (type == F16) return unpackHalf2x16(word);
     return uintBitsToFloat(uvec2(word << 16, word & 0xffff0000u));

@@ -1,7 +1,9 @@
 // Everything of the library but embedding in a host's Vulkan device (embedding.hpp).
 #pragma once
 
+#include <danaus/block_diagonal.hpp>
 #include <danaus/matmul.hpp>
+#include <danaus/monarch.hpp>
 #include <danaus/runtime/capabilities.hpp>
 #include <danaus/runtime/device.hpp>
 #include <danaus/runtime/error.hpp>

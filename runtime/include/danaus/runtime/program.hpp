@@ -17,7 +17,7 @@ namespace danaus {
 struct Binding {
     std::string name;
     Buffer buffer;
-    std::uint64_t offset = 0;  ///< a multiple of 4
+    std::uint64_t offset = 0;  ///< a multiple of 16: plans rely on the alignment of what they were made for
 };
 
 /// Records packets without submitting them. Operations see placeholders for the named slots; results and

@@ -1,0 +1,96 @@
+#include "factor.hpp"
+
+#include "check.hpp"
+
+#include <algorithm>
+
+namespace danaus::detail {
+namespace {
+
+// Activations as a batch (outer) of token lists with features cut into blocks (inner).
+MatrixView blocked(const Tensor& x, FeatureLayout layout) {
+    MatrixView view = matrix_view(x);
+    view.inner = layout.block * view.column;
+    view.column *= layout.element;
+    return view;
+}
+
+// Whether the batch of a rank-3 tensor continues its tokens.
+bool continues(const Tensor& x) {
+    return x.rank() == 2 || x.size(0) <= 1 || x.strides()[0] == x.size(1) * x.strides()[1];
+}
+
+}  // namespace
+
+void check_activations(const Recorder& recorder, const char* name, const Tensor& x, std::uint64_t features,
+                       const char* weight_name, DataType type) {
+    require_tensor(recorder, name, x);
+    require(x.rank() == 2 || x.rank() == 3, "{}: shape {}, rank 2 or 3 is needed", name,
+            to_string(x.shape()));
+    require(x.size(x.rank() - 1) == features, "{}: shape {}, its last size must be {}, the features of {}",
+            name, to_string(x.shape()), features, weight_name);
+    require(x.type() == type, "{}: type {}, {} has {}; use convert()", name, to_string(x.type()), weight_name,
+            to_string(type));
+}
+
+Shape with_features(const Tensor& x, std::uint64_t features) {
+    Shape shape = x.shape();
+    shape[shape.rank() - 1] = features;
+    return shape;
+}
+
+void multiply_factor(Recorder& recorder, const Tensor& out, const Tensor& x, const Factor& factor,
+                     bool transpose, const Epilogue& epilogue) {
+    const Tensor& w = factor.weight;
+    const FeatureLayout from = transpose ? factor.out : factor.in, to = transpose ? factor.in : factor.out;
+    MultiplyProblem p;
+    p.inner = w.size(0);
+    p.k = transpose ? w.size(1) : w.size(2);
+    p.n = transpose ? w.size(2) : w.size(1);
+    p.m = x.size(x.rank() - 2);
+    p.outer = x.rank() == 3 ? x.size(0) : 1;
+    p.a = blocked(x, from);
+    MatrixView weight{w.buffer(), w.type(), w.offset(), w.strides()[1], w.strides()[2], 0, w.strides()[0]};
+    p.b = transpose ? weight : transposed(weight);
+    p.c = blocked(out, to);
+    if (p.outer > 1 && continues(x) && continues(out)) {
+        p.m *= p.outer;
+        p.outer = 1;
+    }
+    p.label = factor.label;
+    const Tensor residual = set_epilogue(p, epilogue, out, to.element, to.block);
+    emit(recorder, p, out, residual);
+}
+
+void factor_gradient(Recorder& recorder, const Tensor& out, const Tensor& dy, const Tensor& x,
+                     FeatureLayout dy_layout, FeatureLayout x_layout, const GradientOptions& options,
+                     const char* label) {
+    MultiplyProblem p;
+    p.inner = out.size(0);
+    p.m = out.size(1);
+    p.n = out.size(2);
+    p.k = dy.size(dy.rank() - 2);
+    p.a = transposed(blocked(dy, dy_layout));
+    p.b = blocked(x, x_layout);
+    p.c = {out.buffer(), out.type(), out.offset(), out.strides()[1], out.strides()[2], 0, out.strides()[0]};
+    p.scale = options.scale;
+    p.has_residual = options.accumulate;
+    if (p.has_residual) p.residual = p.c;
+    p.label = label;
+    const std::uint64_t batch = dy.rank() == 3 ? dy.size(0) : 1;
+    if (batch != 1 && continues(dy) && continues(x)) {
+        p.k *= batch;
+        emit(recorder, p);
+        return;
+    }
+    if (batch == 0) p.k = 0;
+    for (std::uint64_t i = 0; i < std::max<std::uint64_t>(1, batch); ++i) {
+        emit(recorder, p);
+        p.a.offset += p.a.outer;
+        p.b.offset += p.b.outer;
+        p.has_residual = true;
+        p.residual = p.c;
+    }
+}
+
+}  // namespace danaus::detail

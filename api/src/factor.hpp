@@ -1,0 +1,35 @@
+// Multiplying by one factor: blocks along the features of activations, by strides.
+#pragma once
+
+#include "multiply.hpp"
+
+namespace danaus::detail {
+
+/// Where block b, element e of a factor lies among the features: b·block + e·element.
+struct FeatureLayout {
+    std::uint64_t block, element;
+};
+
+/// y_b = W_b·x_b for every token and block, W (blocks, out_block, in_block).
+struct Factor {
+    Tensor weight;
+    FeatureLayout in, out;
+    const char* label;
+};
+
+/// Checks x (…, tokens, features) against `features` and the factor's type. `name` is x's in messages.
+void check_activations(const Recorder& recorder, const char* name, const Tensor& x, std::uint64_t features,
+                       const char* weight_name, DataType type);
+/// x's shape with other features.
+[[nodiscard]] Shape with_features(const Tensor& x, std::uint64_t features);
+
+/// out = x·Fᵀ and, transposed, out = x·F. Operands are checked.
+void multiply_factor(Recorder& recorder, const Tensor& out, const Tensor& x, const Factor& factor,
+                     bool transpose, const Epilogue& epilogue);
+/// out (blocks, out_block, in_block) = Σ_tokens dy_b ⊗ x_b. A batch of tokens in one piece is one long list
+/// of tokens; otherwise its members are accumulated one after the other.
+void factor_gradient(Recorder& recorder, const Tensor& out, const Tensor& dy, const Tensor& x,
+                     FeatureLayout dy_layout, FeatureLayout x_layout, const GradientOptions& options,
+                     const char* label);
+
+}  // namespace danaus::detail

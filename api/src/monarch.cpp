@@ -1,0 +1,160 @@
+#include "check.hpp"
+#include "factor.hpp"
+
+#include <danaus/monarch.hpp>
+
+namespace danaus {
+
+using namespace detail;
+
+Monarch::Monarch(Tensor first, Tensor second) : w1(std::move(first)), w2(std::move(second)) {
+    for (const auto& [name, tensor] : {std::pair{"w1", &w1}, std::pair{"w2", &w2}}) {
+        require(static_cast<bool>(*tensor), "{}: a null tensor", name);
+        require_rank(name, *tensor, 3);
+        require_floating(name, *tensor);
+    }
+    require(w1.type() == w2.type(), "w2: type {}, w1 has {}; use convert()", to_string(w2.type()),
+            to_string(w1.type()));
+    require(w1.size(0) * w1.size(1) == w2.size(0) * w2.size(2),
+            "w2: shape {} takes {} features, w1 {} makes {}", to_string(w2.shape()), w2.size(0) * w2.size(2),
+            to_string(w1.shape()), w1.size(0) * w1.size(1));
+}
+
+namespace {
+
+Factor first(const Monarch& w) {
+    return {w.w1, {w.w1.size(2), 1}, {w.w1.size(1), 1}, "monarch_first"};
+}
+// Block L, element R at R·l + L: the stride permutations are the strides.
+Factor second(const Monarch& w) {
+    return {w.w2, {1, w.w2.size(0)}, {1, w.w2.size(0)}, "monarch_second"};
+}
+
+void check_weights(const Recorder& recorder, const Monarch& w) {
+    require_tensor(recorder, "w1", w.w1);
+    require_tensor(recorder, "w2", w.w2);
+}
+
+void check_input(const Recorder& recorder, const Tensor& x, const Monarch& w) {
+    check_weights(recorder, w);
+    check_activations(recorder, "x", x, w.in_features(), "the Monarch matrix", w.w1.type());
+}
+
+void check_output_gradient(const Recorder& recorder, const Tensor& dy, const Monarch& w) {
+    check_weights(recorder, w);
+    check_activations(recorder, "dy", dy, w.out_features(), "the Monarch matrix", w.w1.type());
+}
+
+void check_result(const Recorder& recorder, const Tensor& out, const char* name, const Tensor& x,
+                  const Monarch& w, std::uint64_t features, const Epilogue& epilogue) {
+    require_result(recorder, out, with_features(x, features), x.type());
+    require_disjoint("out", out, name, x);
+    require_disjoint("out", out, "w1", w.w1);
+    require_disjoint("out", out, "w2", w.w2);
+    check_epilogue(recorder, epilogue, out, x.type());
+}
+
+Tensor inner_forward(Recorder& recorder, const Tensor& x, const Monarch& w) {
+    const Tensor t = empty(recorder, x.type(), with_features(x, w.inner_features()));
+    multiply_factor(recorder, t, x, first(w), false, {});
+    return t;
+}
+
+Tensor inner_backward(Recorder& recorder, const Tensor& dy, const Monarch& w) {
+    const Tensor dt = empty(recorder, dy.type(), with_features(dy, w.inner_features()));
+    multiply_factor(recorder, dt, dy, second(w), true, {});
+    return dt;
+}
+
+}  // namespace
+
+void matmul_into(Recorder& recorder, const Tensor& out, const Tensor& x, const Monarch& w,
+                 const Epilogue& epilogue, Tensor* inner) {
+    check_input(recorder, x, w);
+    check_result(recorder, out, "x", x, w, w.out_features(), epilogue);
+    const Tensor t = inner_forward(recorder, x, w);
+    multiply_factor(recorder, out, t, second(w), false, epilogue);
+    if (inner) *inner = t;
+}
+
+Tensor matmul(Recorder& recorder, const Tensor& x, const Monarch& w, const Epilogue& epilogue,
+              Tensor* inner) {
+    check_input(recorder, x, w);
+    const Tensor out = new_result(recorder, with_features(x, w.out_features()), x.type(), epilogue);
+    matmul_into(recorder, out, x, w, epilogue, inner);
+    return out;
+}
+
+void matmul_transposed_into(Recorder& recorder, const Tensor& out, const Tensor& dy, const Monarch& w,
+                            const Epilogue& epilogue) {
+    check_output_gradient(recorder, dy, w);
+    check_result(recorder, out, "dy", dy, w, w.in_features(), epilogue);
+    multiply_factor(recorder, out, inner_backward(recorder, dy, w), first(w), true, epilogue);
+}
+
+Tensor matmul_transposed(Recorder& recorder, const Tensor& dy, const Monarch& w, const Epilogue& epilogue) {
+    check_output_gradient(recorder, dy, w);
+    const Tensor out = new_result(recorder, with_features(dy, w.in_features()), dy.type(), epilogue);
+    matmul_transposed_into(recorder, out, dy, w, epilogue);
+    return out;
+}
+
+void backward_into(Recorder& recorder, const MonarchGradients& out, const Tensor& dy, const Tensor& x,
+                   const Monarch& w, const Tensor& inner, const GradientOptions& options) {
+    check_output_gradient(recorder, dy, w);
+    check_input(recorder, x, w);
+    require_shape("dy", dy, with_features(x, w.out_features()));
+    if (inner) {
+        require_tensor(recorder, "inner", inner);
+        require_shape("inner", inner, with_features(x, w.inner_features()));
+        require_type("inner", inner, x.type());
+    }
+    require(!out.dx || !options.accumulate || !out.dw.w1,
+            "accumulate: dx and dw in one call would both be added to; call twice");
+    if (out.dx) check_result(recorder, out.dx, "dy", dy, w, w.in_features(), {});
+    for (const auto& [gradient, weight] : {std::pair{&out.dw.w1, &w.w1}, std::pair{&out.dw.w2, &w.w2}}) {
+        if (!*gradient) continue;
+        require_result(recorder, *gradient, weight->shape(), x.type());
+        require_disjoint("dw", *gradient, "dy", dy);
+        require_disjoint("dw", *gradient, "x", x);
+    }
+
+    if (out.dw.w2) {
+        const Tensor t = inner ? inner : inner_forward(recorder, x, w);
+        const FeatureLayout strided{1, w.w2.size(0)};
+        factor_gradient(recorder, out.dw.w2, dy, t, strided, strided, options, "monarch_second_gradient");
+    }
+    if (!out.dx && !out.dw.w1) return;
+    const Tensor dt = inner_backward(recorder, dy, w);
+    if (out.dw.w1)
+        factor_gradient(recorder, out.dw.w1, dt, x, {w.w1.size(1), 1}, {w.w1.size(2), 1}, options,
+                        "monarch_first_gradient");
+    if (out.dx) {
+        Epilogue epilogue;
+        epilogue.scale = options.scale;
+        epilogue.accumulate = options.accumulate;
+        multiply_factor(recorder, out.dx, dt, first(w), true, epilogue);
+    }
+}
+
+Monarch weight_gradient(Recorder& recorder, const Tensor& dy, const Tensor& x, const Monarch& w,
+                        const GradientOptions& options) {
+    require(!options.accumulate, "accumulate: a new result has nothing to add to; use backward_into");
+    check_weights(recorder, w);
+    const DataType type = options.widen ? DataType::f32 : w.w1.type();
+    const Monarch out(empty(recorder, type, w.w1.shape()), empty(recorder, type, w.w2.shape()));
+    backward_into(recorder, {{}, out}, dy, x, w, {}, options);
+    return out;
+}
+
+Tensor to_dense(Recorder& recorder, const Monarch& w) {
+    check_weights(recorder, w);
+    const Tensor dense = empty(recorder, w.w1.type(), {w.out_features(), w.in_features()});
+    if (dense.elements() == 0) return dense;
+    // Column j of the matrix is M·e_j, and the first factor of e_j is a row of its dense form transposed.
+    const Tensor t = to_dense(recorder, BlockDiagonal(w.w1)).transpose();
+    multiply_factor(recorder, dense.transpose(), t, second(w), false, {});
+    return dense;
+}
+
+}  // namespace danaus

@@ -1,0 +1,85 @@
+// The one problem that every multiply of the library lowers to, and its plan.
+#pragma once
+
+#include <danaus/kernels.hpp>
+#include <danaus/matmul.hpp>
+
+#include <array>
+#include <cstdint>
+#include <vector>
+
+namespace danaus::detail {
+
+/// A batch of matrices in memory: element (row, column) of matrix (o, i) lies at
+/// offset + row·row_stride + column·column_stride + o·outer_stride + i·inner_stride elements of the buffer.
+struct MatrixView {
+    Buffer buffer;
+    DataType type = DataType::f32;
+    std::uint64_t offset = 0;
+    std::uint64_t row = 0, column = 0, outer = 0, inner = 0;
+};
+
+/// C[o][i] = act(scale · A[o][i]·B[o][i] + bias[i]) + residual[o][i] for outer × inner problems of m × k by k
+/// × n. Transposes, permutations, blocks and factors are strides; forward, transposed and gradient multiplies
+/// differ in which operand plays which role. B is the weight where there is one.
+struct MultiplyProblem {
+    std::uint64_t m = 0, n = 0, k = 0, outer = 1, inner = 1;
+    MatrixView a, b, c;
+
+    // B row-wise 2:4 compressed (tile_b_sparse24.glsl): the weight's rows run along n when the contraction is
+    // along its columns, else along k; b.column or b.row is then the values of a row, the other is unused.
+    kernels::MatmulDirect::Weight weight = kernels::MatmulDirect::Weight::dense;
+    bool contract_columns = true;      // k runs along the weight's columns
+    std::uint64_t metadata_word = 0;   // first word of the metadata, from the buffer's start
+    std::uint64_t metadata_words = 0;  // of all matrices from there on
+
+    MatrixView bias;           // column = stride along n, inner = stride between problems
+    MatrixView residual, aux;  // strides of c
+    bool has_bias = false, has_residual = false, has_aux = false;
+    Activation activation = Activation::none;
+    float scale = 1.0f;
+    std::string_view label = "matmul";
+};
+
+/// One dispatch: a piece of a problem and the kernel that computes it.
+struct MultiplyPlan {
+    MultiplyProblem problem;
+    kernels::Kernel kernel;
+    std::array<std::uint32_t, 3> grid{};
+};
+
+/// Elements that one operand of one dispatch may span: 32-bit offsets in the shader, and the device's storage
+/// range where operands are bound as descriptors.
+[[nodiscard]] std::uint64_t operand_limit(const Capabilities& capabilities, Access access, DataType type);
+
+/// Splits `problem` (k >= 1) into dispatches within the device's limits and chooses each one's kernel. Pure: looks at
+/// no buffer. Throws Error(unsupported) naming the limit when no split fits.
+[[nodiscard]] std::vector<MultiplyPlan> plan(const MultiplyProblem& problem, const Capabilities& capabilities,
+                                             Access access);
+
+/// Plans and records `problem`. A residual that set_epilogue() wants copied into the result `out` is copied once the
+/// plan stands. Nothing is recorded for an empty result.
+void emit(Recorder& recorder, const MultiplyProblem& problem, const Tensor& out = {}, const Tensor& residual = {});
+
+/// The matrices of a tensor of rank 2 or 3 (the first of three dimensions is the outer batch).
+[[nodiscard]] MatrixView matrix_view(const Tensor& tensor);
+[[nodiscard]] MatrixView transposed(MatrixView view);
+
+/// Puts a checked epilogue into `problem`: bias along n with `bias_inner` elements between inner problems and
+/// `bias_column` between columns. `out` is the result as the caller sees it, whose elements residual and aux share.
+/// The kernel wants a residual with the result's strides: another one is returned, to be copied into the result
+/// first, which then is its own residual.
+[[nodiscard]] Tensor set_epilogue(MultiplyProblem& problem, const Epilogue& epilogue, const Tensor& out,
+                                  std::uint64_t bias_column, std::uint64_t bias_inner);
+
+/// Throws unless `epilogue` fits a result `out` (…, tokens, features) of operands of `operand_type`.
+void check_epilogue(const Recorder& recorder, const Epilogue& epilogue, const Tensor& out,
+                    DataType operand_type);
+
+/// Throws unless `out` may hold a product of operands of `type`: the same type or f32, no element twice.
+void require_result(const Recorder& recorder, const Tensor& out, const Shape& shape, DataType type);
+/// A new result of `shape` (…, tokens, features) in the epilogue's order and type.
+[[nodiscard]] Tensor new_result(Recorder& recorder, const Shape& shape, DataType operand_type,
+                                const Epilogue& epilogue);
+
+}  // namespace danaus::detail
