@@ -54,14 +54,22 @@ void check_result(const Recorder& recorder, const Tensor& out, const char* name,
     check_epilogue(recorder, epilogue, out, x.type());
 }
 
+// Features by tokens in memory: the second factor's stride l is then a stride between rows, each of them
+// contiguous.
+Tensor new_inner(Recorder& recorder, const Tensor& x, const Monarch& w) {
+    Epilogue epilogue;
+    epilogue.order = Order::feature_major;
+    return new_result(recorder, with_features(x, w.inner_features()), x.type(), epilogue);
+}
+
 Tensor inner_forward(Recorder& recorder, const Tensor& x, const Monarch& w) {
-    const Tensor t = empty(recorder, x.type(), with_features(x, w.inner_features()));
+    const Tensor t = new_inner(recorder, x, w);
     multiply_factor(recorder, t, x, first(w), false, {});
     return t;
 }
 
 Tensor inner_backward(Recorder& recorder, const Tensor& dy, const Monarch& w) {
-    const Tensor dt = empty(recorder, dy.type(), with_features(dy, w.inner_features()));
+    const Tensor dt = new_inner(recorder, dy, w);
     multiply_factor(recorder, dt, dy, second(w), true, {});
     return dt;
 }

@@ -15,7 +15,7 @@ struct Fields {
     std::uint32_t a_m, a_k, a_outer, a_inner;
     std::uint32_t b_k, b_n, b_outer, b_inner;
     std::uint32_t c_m, c_n, c_outer, c_inner;
-    std::uint32_t bias_n, bias_inner;
+    std::uint32_t bias_stride, bias_inner;
     float scale;
     std::uint32_t meta;
 };
@@ -66,7 +66,7 @@ MultiplyProblem tail(const MultiplyProblem& p, Axis axis, std::uint64_t at) {
             break;
         case Axis::m:
             q.m -= at;
-            for (MatrixView* v : {&q.a, &q.c, &q.residual, &q.aux}) shift(*v, at * v->row);
+            for (MatrixView* v : {&q.a, &q.c, &q.residual, &q.aux, &q.bias}) shift(*v, at * v->row);
             break;
         case Axis::n:
             q.n -= at;
@@ -157,7 +157,7 @@ bool even(const MultiplyProblem& p, const MatrixView& view, std::uint64_t stride
 // A tall tile reuses what the lanes loaded of B. Its rows stop where accumulators and offsets leave the
 // registers: measured on a CPU (docs/kernels.md), guessed on GPUs.
 std::uint32_t tile_rows(const MultiplyProblem& p, const Capabilities& caps, Access access) {
-    const bool plain = p.a.type == DataType::f32 && p.a.column == 1 && p.c.column == 1;
+    const bool plain = p.a.type == DataType::f32 && (p.a.column == 1 || p.a.row == 1) && p.c.column == 1;
     const std::uint64_t most = caps.type != DeviceType::cpu         ? 8
                                : access == Access::address && plain ? 64
                                                                     : 32;
@@ -197,7 +197,8 @@ kernels::MatmulDirect choose(const MultiplyProblem& p, const Capabilities& caps,
     const bool exact_columns = p.n % (std::uint64_t{kernel.local_size} * kernel.tile_columns) == 0;
     kernel.exact = size_of(p.c.type) == 2 && exact_columns ? 2 : 0;
     kernel.activation = static_cast<std::uint32_t>(p.activation);
-    kernel.epilogue = (p.has_bias ? 1u : 0u) | (p.has_residual ? 2u : 0u) | (p.has_aux ? 4u : 0u);
+    kernel.epilogue = (p.has_bias ? 1u : 0u) | (p.has_residual ? 2u : 0u) | (p.has_aux ? 4u : 0u) |
+                      (p.has_bias && p.bias_on_rows ? 8u : 0u);
     return kernel;
 }
 
@@ -287,7 +288,7 @@ Packet packet_of(const MultiplyPlan& plan) {
     f.c_n = narrow32(p.c.column, n);
     f.c_outer = narrow32(p.c.outer, outer);
     f.c_inner = narrow32(p.c.inner, inner);
-    f.bias_n = narrow32(p.bias.column, n);
+    f.bias_stride = p.bias_on_rows ? narrow32(p.bias.row, m) : narrow32(p.bias.column, n);
     f.bias_inner = narrow32(p.bias.inner, inner);
     f.scale = p.scale;
     if (sparse) f.meta = static_cast<std::uint32_t>(p.metadata_word - p.b.offset * size_of(p.b.type) / 4);
@@ -298,8 +299,9 @@ Packet packet_of(const MultiplyPlan& plan) {
     const std::uint64_t result = span(p, p.c, p.m, p.n);
     packet.operands[2] = operand_of(p.c, result, Touch::read_write);
     if (p.has_bias)
-        packet.operands[3] =
-            operand_of(p.bias, 1 + (p.n - 1) * p.bias.column + (p.inner - 1) * p.bias.inner, Touch::read);
+        packet.operands[3] = operand_of(
+            p.bias, 1 + (p.m - 1) * p.bias.row + (p.n - 1) * p.bias.column + (p.inner - 1) * p.bias.inner,
+            Touch::read);
     if (p.has_residual) packet.operands[4] = operand_of(p.residual, result, Touch::read);
     if (p.has_aux) packet.operands[5] = operand_of(p.aux, result, Touch::read_write);
     return packet;
@@ -315,9 +317,28 @@ std::uint64_t operand_limit(const Capabilities& caps, Access access, DataType ty
     return std::min(max_offset, bytes / size_of(type));
 }
 
+namespace {
+
+// The product with the roles of A and B exchanged: Cᵀ = Bᵀ·Aᵀ.
+MultiplyProblem exchanged(MultiplyProblem p) {
+    std::swap(p.m, p.n);
+    std::swap(p.a, p.b);
+    for (MatrixView* view : {&p.a, &p.b, &p.c, &p.residual, &p.aux, &p.bias}) *view = transposed(*view);
+    p.bias_on_rows = !p.bias_on_rows;
+    return p;
+}
+
+// Lanes run along n. Where the result is contiguous along m instead, the roles change.
+bool runs_along_m(const MultiplyProblem& p) {
+    return !is_sparse(p) && p.c.column != 1 && p.n > 1 && p.c.row == 1;
+}
+
+}  // namespace
+
 std::vector<MultiplyPlan> plan(const MultiplyProblem& problem, const Capabilities& caps, Access access) {
     std::vector<MultiplyPlan> plans;
-    if (problem.m && problem.n && problem.outer && problem.inner) split(problem, caps, access, plans);
+    if (problem.m && problem.n && problem.outer && problem.inner)
+        split(runs_along_m(problem) ? exchanged(problem) : problem, caps, access, plans);
     return plans;
 }
 

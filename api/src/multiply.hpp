@@ -35,6 +35,7 @@ struct MultiplyProblem {
 
     MatrixView bias;           // column = stride along n, inner = stride between problems
     MatrixView residual, aux;  // strides of c
+    bool bias_on_rows = false;
     bool has_bias = false, has_residual = false, has_aux = false;
     Activation activation = Activation::none;
     float scale = 1.0f;
@@ -52,23 +53,24 @@ struct MultiplyPlan {
 /// range where operands are bound as descriptors.
 [[nodiscard]] std::uint64_t operand_limit(const Capabilities& capabilities, Access access, DataType type);
 
-/// Splits `problem` (k >= 1) into dispatches within the device's limits and chooses each one's kernel. Pure: looks at
-/// no buffer. Throws Error(unsupported) naming the limit when no split fits.
+/// Splits `problem` (k >= 1) into dispatches within the device's limits and chooses each one's kernel. Pure:
+/// looks at no buffer. Throws Error(unsupported) naming the limit when no split fits.
 [[nodiscard]] std::vector<MultiplyPlan> plan(const MultiplyProblem& problem, const Capabilities& capabilities,
                                              Access access);
 
-/// Plans and records `problem`. A residual that set_epilogue() wants copied into the result `out` is copied once the
-/// plan stands. Nothing is recorded for an empty result.
-void emit(Recorder& recorder, const MultiplyProblem& problem, const Tensor& out = {}, const Tensor& residual = {});
+/// Plans and records `problem`. A residual that set_epilogue() wants copied into the result `out` is copied
+/// once the plan stands. Nothing is recorded for an empty result.
+void emit(Recorder& recorder, const MultiplyProblem& problem, const Tensor& out = {},
+          const Tensor& residual = {});
 
 /// The matrices of a tensor of rank 2 or 3 (the first of three dimensions is the outer batch).
 [[nodiscard]] MatrixView matrix_view(const Tensor& tensor);
 [[nodiscard]] MatrixView transposed(MatrixView view);
 
 /// Puts a checked epilogue into `problem`: bias along n with `bias_inner` elements between inner problems and
-/// `bias_column` between columns. `out` is the result as the caller sees it, whose elements residual and aux share.
-/// The kernel wants a residual with the result's strides: another one is returned, to be copied into the result
-/// first, which then is its own residual.
+/// `bias_column` between columns. `out` is the result as the caller sees it, whose elements residual and aux
+/// share. The kernel wants a residual with the result's strides: another one is returned, to be copied into
+/// the result first, which then is its own residual.
 [[nodiscard]] Tensor set_epilogue(MultiplyProblem& problem, const Epilogue& epilogue, const Tensor& out,
                                   std::uint64_t bias_column, std::uint64_t bias_inner);
 

@@ -3,7 +3,8 @@
 //   C[b][m][n] = act(scale * sum over k of A[b][m][k] * B[b][k][n] + bias[n]) + residual[b][m][n]
 //
 // b = outer * inner + i. Strides count elements and may be anything, 0 included (but no two elements of C coincide);
-// offsets inside an operand stay below 2^31. m, n, k >= 1. The bias of column n is element n * bias_n + i * bias_inner.
+// offsets inside an operand stay below 2^31. m, n, k >= 1. The bias of column n is element
+// n * bias_stride + i * bias_inner; where EPILOGUE says so it runs along the rows, m * bias_stride + i * bias_inner.
 // residual and aux have C's strides and type; residual may be C itself. Slots that EPILOGUE does not use are never
 // read. Included before the tiles (tile_a, tile_b_*, tile_store).
 // Promises the host makes with the constants below; the shader relies on them and checks nothing:
@@ -20,7 +21,7 @@
     uint a_m, a_k, a_outer, a_inner; \
     uint b_k, b_n, b_outer, b_inner; \
     uint c_m, c_n, c_outer, c_inner; \
-    uint bias_n, bias_inner; \
+    uint bias_stride, bias_inner; \
     float scale; \
     uint meta;
 
@@ -50,11 +51,12 @@ layout(constant_id = 8) const uint B_LAYOUT = 0;
 layout(constant_id = 9) const uint C_PAIRS = 0;
 layout(constant_id = 10) const uint EXACT = 0;
 layout(constant_id = 11) const uint ACTIVATION = 0;
-layout(constant_id = 12) const uint EPILOGUE = 0;  // 1: bias, 2: residual, 4: aux
+layout(constant_id = 12) const uint EPILOGUE = 0;  // 1: bias, 2: residual, 4: aux, 8: bias along m
 
 const bool EXACT_M = (EXACT & 1) != 0;
 const bool EXACT_N = (EXACT & 2) != 0;
 const bool HAS_BIAS = (EPILOGUE & 1) != 0;
+const bool BIAS_ON_ROWS = (EPILOGUE & 9) == 9;
 const bool HAS_RESIDUAL = (EPILOGUE & 2) != 0;
 const bool HAS_AUX = (EPILOGUE & 4) != 0;
 const uint K_STEP = K_UNROLL + uint(K_UNROLL == 0);

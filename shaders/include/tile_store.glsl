@@ -24,14 +24,15 @@ float residual_element(uint row, uint c) {
 void store_tile() {
     const float scale = push.scale;
     const uint bias_base = inner_index * push.bias_inner;
-    const uint bias_n = push.bias_n;
+    const uint bias_stride = push.bias_stride;
     [[unroll]] for (uint c = 0; c < TILE_COLUMNS; c += 2) {
         vec2 bias = vec2(0.0);
-        if (HAS_BIAS)
-            bias = vec2(load_float(BIAS, BIAS_TYPE, bias_base, clamped_column(c) * bias_n),
-                        load_float(BIAS, BIAS_TYPE, bias_base, clamped_column(c + 1) * bias_n));
+        if (HAS_BIAS && !BIAS_ON_ROWS)
+            bias = vec2(load_float(BIAS, BIAS_TYPE, bias_base, clamped_column(c) * bias_stride),
+                        load_float(BIAS, BIAS_TYPE, bias_base, clamped_column(c + 1) * bias_stride));
         [[unroll]] for (uint r = 0; r < TILE_ROWS; ++r) {
             const uint row = batch_c + tile_row(r) * stride_c_m;
+            if (BIAS_ON_ROWS) bias = vec2(load_float(BIAS, BIAS_TYPE, bias_base + tile_row(r) * bias_stride, 0));
             const vec2 z = fma(vec2(scale), vec2(accumulator[r][c], accumulator[r][c + 1]), bias);
             vec2 y = vec2(activate(ACTIVATION, z.x), activate(ACTIVATION, z.y));
             if (HAS_RESIDUAL) y += vec2(residual_element(row, c), residual_element(row, c + 1));
