@@ -1,4 +1,4 @@
-// The words of an optimizer's state on the device (api/src/optimizer_state.hpp has the same list).
+// The words of an optimizer's state on the device (api/src/optimizer.cpp has the same list).
 
 const uint STATE_STEP = 0;           // updates applied
 const uint STATE_LOSS_SCALE = 1;     // f32: the loss is multiplied by it before the backward pass

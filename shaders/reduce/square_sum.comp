@@ -1,4 +1,4 @@
-// square_sum: partials[first + g] = {Σ (unscale · x[i])², number of values that are infinite or NaN} for the share of
+// square_sum: partials[g] = {Σ (unscale · x[i])², number of values that are infinite or NaN} for the share of
 // workgroup g of a contiguous tensor x; unscale is 1 or the reciprocal of the loss scale in a training state.
 //
 //   workgroup      0        1        2              lanes walk x with the stride of the whole grid;
@@ -9,7 +9,7 @@
 #version 460
 #extension GL_GOOGLE_include_directive : require
 
-#define PUSH_FIELDS uint count; uint first;
+#define PUSH_FIELDS uint count;
 #define SLOT_0 readonly
 #define SLOT_1 writeonly
 #define SLOT_2 readonly
@@ -42,7 +42,7 @@ void main() {
     } while (i < push.count);
     const vec2 total = workgroup_sum(gl_LocalInvocationID.x, sum);
     if (gl_LocalInvocationID.x == 0) {
-        const uint to = 2 * (push.first + gl_WorkGroupID.x);
+        const uint to = 2 * gl_WorkGroupID.x;
         store(PARTIALS, 0u, to, floatBitsToUint(total.x));
         store(PARTIALS, 0u, to + 1, floatBitsToUint(total.y));
     }
