@@ -2,8 +2,12 @@
 #pragma once
 
 #include <danaus/block_diagonal.hpp>
+#include <danaus/loss.hpp>
 #include <danaus/matmul.hpp>
 #include <danaus/monarch.hpp>
+#include <danaus/optimizer.hpp>
+#include <danaus/random.hpp>
+#include <danaus/reduce.hpp>
 #include <danaus/runtime/capabilities.hpp>
 #include <danaus/runtime/device.hpp>
 #include <danaus/runtime/error.hpp>

@@ -1,0 +1,13 @@
+// The words of an optimizer's state on the device (api/src/optimizer.cpp has the same list).
+
+const uint STATE_STEP = 0;           // updates applied
+const uint STATE_LOSS_SCALE = 1;     // f32: the loss is multiplied by it before the backward pass
+const uint STATE_GOOD_STEPS = 2;     // updates since the loss scale last changed
+const uint STATE_FOUND_INF = 3;      // 1: the last step met a gradient that is not finite, and changed nothing
+const uint STATE_NORM = 4;           // f32: global norm of the last step's gradients, unscaled and before clipping
+const uint STATE_FACTOR = 5;         // f32: what the last step multiplied gradients by: clipping / loss scale
+const uint STATE_LEARNING_RATE = 6;  // f32
+const uint STATE_CORRECTION_1 = 7;   // f32: 1 - β1^step
+const uint STATE_CORRECTION_2 = 8;   // f32: 1 - β2^step
+const uint STATE_SKIPPED = 9;        // steps that changed nothing
+const uint STATE_WORDS = 10;

@@ -1,0 +1,51 @@
+// The walk of an optimizer's update over its elements, and the one place that writes a weight.
+//
+//   element pair p = elements 2p - h, 2p + 1 - h     h = 1 when a 16-bit working copy starts in the middle of a word
+//
+// so that an invocation owns whole words of the working copy. Master and moments are f32, all contiguous. The shader
+// defines slots STATE, GRADIENT, MASTER and WORKING, the constants gradient_type and working_type, and
+//   float update(uint i, float gradient, float weight)     the new weight; reads and writes the moments of element i
+// The gradient arrives unscaled and clipped. When the state says found_inf nothing at all is written. Every invocation
+// reads the state once: nothing tells the compiler that the words stay as they are while weights are written.
+
+const uint NO_WORKING_COPY = 3;  // the master is the working copy
+
+float state_value(uint word) { return uintBitsToFloat(load(STATE, word, 0u)); }
+
+uint step_count = load(STATE, STATE_STEP, 0u);
+float gradient_factor = state_value(STATE_FACTOR);
+float learning_rate = state_value(STATE_LEARNING_RATE);
+
+float update(uint i, float gradient, float weight);
+
+float updated(uint i) {
+    const float gradient = load_float(GRADIENT, gradient_type, 0u, i);
+    const float weight = uintBitsToFloat(load(MASTER, 0u, i));
+    const float result = update(i, gradient * gradient_factor, weight);
+    store(MASTER, 0u, i, floatBitsToUint(result));
+    return result;
+}
+
+void update_all(uint count) {
+    if (load(STATE, STATE_FOUND_INF, 0u) != 0u) return;
+    const bool narrow = working_type == F16 || working_type == BF16;
+    const uint shift = narrow ? start_half(WORKING) : 0u;
+    const uint pairs = (count + shift + 1) / 2;
+    uint p = gl_GlobalInvocationID.x;
+    if (p >= pairs) return;
+    do {
+        const uint first = 2 * p - shift;  // wraps for the half in front of element 0
+        const bool has_first = first < count;
+        const bool has_second = first + 1 < count;
+        vec2 value = vec2(0.0);
+        if (has_first) value.x = updated(first);
+        if (has_second) value.y = updated(first + 1);
+        if (narrow && has_first && has_second) {
+            store(WORKING, 0u, p, encode_16(working_type, value.x) | encode_16(working_type, value.y) << 16);
+        } else if (working_type != NO_WORKING_COPY) {
+            if (has_first) store_float(WORKING, working_type, 0u, first, value.x);
+            if (has_second) store_float(WORKING, working_type, 0u, first + 1, value.y);
+        }
+        p += gl_NumWorkGroups.x * gl_WorkGroupSize.x;
+    } while (p < pairs);
+}

@@ -1,0 +1,48 @@
+// sgd: one parameter's update by stochastic gradient descent with momentum, master and working copy in one pass.
+//
+//   g ← factor · gradient + weight_decay · w
+//   v ← first step ? g : momentum · v + (1 - dampening) · g          (momentum only)
+//   w ← w - learning_rate · (nesterov ? g + momentum · v : v)
+//
+//   state ─ factor, learning rate, step      gradient, master, velocity: count elements, contiguous (update.glsl)
+#version 460
+#extension GL_GOOGLE_include_directive : require
+
+#define PUSH_FIELDS uint count; float momentum; float keep; float weight_decay;
+#define SLOT_0 readonly
+#define SLOT_1 readonly
+#define SLOT_2
+#define SLOT_3
+#define SLOT_4
+#include "access.glsl"
+#include "types.glsl"
+#include "training_state.glsl"
+
+layout(local_size_x_id = 0) in;
+layout(constant_id = 1) const uint gradient_type = 0;
+layout(constant_id = 2) const uint working_type = 3;
+layout(constant_id = 3) const bool has_momentum = false;
+layout(constant_id = 4) const bool nesterov = false;
+
+#define STATE 0
+#define GRADIENT 1
+#define MASTER 2
+#define WORKING 3
+#define VELOCITY 4
+
+#include "update.glsl"
+
+float update(uint i, float gradient, float weight) {
+    const float g = fma(push.weight_decay, weight, gradient);
+    float direction = g;
+    if (has_momentum) {
+        const bool first = step_count == 1u;
+        const float old = uintBitsToFloat(load(VELOCITY, 0u, i));
+        const float velocity = first ? g : fma(push.momentum, old, push.keep * g);
+        store(VELOCITY, 0u, i, floatBitsToUint(velocity));
+        direction = nesterov ? fma(push.momentum, velocity, g) : velocity;
+    }
+    return fma(-learning_rate, direction, weight);
+}
+
+void main() { update_all(push.count); }
