@@ -4,10 +4,12 @@
 #include <danaus/block_diagonal.hpp>
 #include <danaus/matmul.hpp>
 #include <danaus/monarch.hpp>
+#include <danaus/permutation.hpp>
 #include <danaus/runtime/capabilities.hpp>
 #include <danaus/runtime/device.hpp>
 #include <danaus/runtime/error.hpp>
 #include <danaus/runtime/program.hpp>
 #include <danaus/runtime/recorder.hpp>
 #include <danaus/runtime/stream.hpp>
+#include <danaus/sparse24.hpp>
 #include <danaus/tensor.hpp>
