@@ -1,5 +1,6 @@
 // Permutations of features: strided copies, and gathers by an index tensor.
 #include "check.hpp"
+#include "multiply.hpp"
 
 #include <danaus/permutation.hpp>
 
@@ -14,15 +15,8 @@ namespace {
 using detail::divide_up;
 using detail::require;
 
-constexpr std::uint64_t max_offset = 1ull << 31;
-
 std::uint64_t reach_limit(const Recorder& recorder, const Tensor& t) {
-    if (recorder.device().access() == Access::address) return max_offset;
-    // A binding starts at an aligned offset in front of the operand.
-    const Capabilities& caps = recorder.device().capabilities();
-    const std::uint64_t range =
-        caps.max_storage_range - std::min(caps.max_storage_range, caps.storage_offset_alignment);
-    return std::min(max_offset, range / size_of(t.type()));
+    return detail::operand_limit(recorder.device().capabilities(), recorder.device().access(), t.type());
 }
 
 struct Dimension {
@@ -34,11 +28,13 @@ std::vector<Dimension> outer_dimensions(const Tensor& out, const Tensor& in) {
     std::vector<Dimension> dims;
     for (std::size_t i = 0; i + 1 < out.rank(); ++i)
         if (out.size(i) != 1) dims.push_back({out.size(i), in.strides()[i], out.strides()[i]});
-    std::sort(dims.begin(), dims.end(), [](const auto& a, const auto& b) { return a.destination > b.destination; });
+    std::sort(dims.begin(), dims.end(),
+              [](const auto& a, const auto& b) { return a.destination > b.destination; });
     for (std::size_t i = dims.size(); i-- > 1;) {
         const Dimension inner = dims[i];
         Dimension& outer = dims[i - 1];
-        if (outer.source != inner.source * inner.size || outer.destination != inner.destination * inner.size) continue;
+        if (outer.source != inner.source * inner.size || outer.destination != inner.destination * inner.size)
+            continue;
         outer = {outer.size * inner.size, inner.source, inner.destination};
         dims.erase(dims.begin() + static_cast<std::ptrdiff_t>(i));
     }
@@ -55,12 +51,16 @@ void record_piece(Recorder& recorder, const Tensor& out, const Tensor& in, const
     const Dimension features{out.size(last), in.strides()[last], out.strides()[last]};
     std::vector<Dimension> dims = outer_dimensions(out, in);
     // Lanes run along the destination's smallest stride, so that their stores are neighbours.
-    const bool along_features = dims.empty() || features.size == 1 || features.destination < dims.back().destination;
+    const bool along_features =
+        dims.empty() || features.size == 1 || features.destination < dims.back().destination;
     dims.insert(along_features ? dims.end() : dims.end() - 1, features);
     dims.insert(dims.begin(), 4 - dims.size(), Dimension{});
 
     GatherFields fields{static_cast<std::uint32_t>(in.size(last)),
-                        index.size(0) > 1 ? static_cast<std::uint32_t>(index.strides()[0]) : 0, {}, {}, {}};
+                        index.size(0) > 1 ? static_cast<std::uint32_t>(index.strides()[0]) : 0,
+                        {},
+                        {},
+                        {}};
     const bool narrow = size_of(out.type()) == 2;
     bool pairs = narrow && out.offset() % 2 == 0 && dims[3].destination == 1;
     for (std::size_t i = 0; i < 4; ++i) {
@@ -81,9 +81,10 @@ void record_piece(Recorder& recorder, const Tensor& out, const Tensor& in, const
     const auto& most = recorder.device().capabilities().max_workgroup_count;
     Packet packet;
     packet.kernel = kernel.kernel();
-    packet.grid = {static_cast<std::uint32_t>(std::min<std::uint64_t>(divide_up(lanes, kernel.local_size), most[0])),
-                   static_cast<std::uint32_t>(std::min<std::uint64_t>(dims[2].size, most[1])),
-                   static_cast<std::uint32_t>(std::min<std::uint64_t>(outer, most[2]))};
+    packet.grid = {
+        static_cast<std::uint32_t>(std::min<std::uint64_t>(divide_up(lanes, kernel.local_size), most[0])),
+        static_cast<std::uint32_t>(std::min<std::uint64_t>(dims[2].size, most[1])),
+        static_cast<std::uint32_t>(std::min<std::uint64_t>(outer, most[2]))};
     packet.operands[0] = detail::operand(in, Touch::read);
     packet.operands[1] = detail::operand(index, Touch::read);
     packet.operands[2] = detail::operand(out, Touch::read_write);
@@ -121,9 +122,10 @@ void check_reach(const Recorder& recorder, const char* name, const Tensor& x) {
     const std::size_t last = x.rank() - 1;
     const std::uint64_t span = 1 + (x.size(last) - 1) * x.strides()[last], limit = reach_limit(recorder, x);
     if (span > limit)
-        throw Error(ErrorKind::unsupported,
-                    fmt::format("{}: the features of one token span {} elements of {}; one dispatch on {} reaches {}",
-                                name, span, to_string(x.type()), recorder.device().capabilities().name, limit));
+        throw Error(
+            ErrorKind::unsupported,
+            fmt::format("{}: the features of one token span {} elements of {}; one dispatch on {} reaches {}",
+                        name, span, to_string(x.type()), recorder.device().capabilities().name, limit));
 }
 
 // The last dimension, a·b features, as two: (…, a, b).
@@ -142,7 +144,8 @@ Tensor split_features(const Tensor& t, std::uint64_t a, std::uint64_t b) {
                         Shape(std::span<const std::uint64_t>(strides.data(), last + 2)));
 }
 
-void record_stride(Recorder& recorder, const Tensor& out, const Tensor& in, std::uint64_t a, std::uint64_t b) {
+void record_stride(Recorder& recorder, const Tensor& out, const Tensor& in, std::uint64_t a,
+                   std::uint64_t b) {
     if (out.rank() == Shape::max_rank) {
         for (std::uint64_t i = 0; i < out.size(0); ++i)
             record_stride(recorder, out.select(0, i), in.select(0, i), a, b);
@@ -151,12 +154,13 @@ void record_stride(Recorder& recorder, const Tensor& out, const Tensor& in, std:
     convert_into(recorder, split_features(out, b, a), split_features(in, a, b).transpose());
 }
 
-void permute_into(Recorder& recorder, const Tensor& out, const char* name, const Tensor& x, const Permutation& p) {
+void permute_into(Recorder& recorder, const Tensor& out, const char* name, const Tensor& x,
+                  const Permutation& p) {
     detail::require_tensor(recorder, name, x);
     detail::require_tensor(recorder, "out", out);
     require(x.rank() > 0, "{}: rank 0, at least one dimension is needed", name);
-    require(x.size(x.rank() - 1) == p.size(), "{}: shape {}, its last size must be {}, the permutation's", name,
-            to_string(x.shape()), p.size());
+    require(x.size(x.rank() - 1) == p.size(), "{}: shape {}, its last size must be {}, the permutation's",
+            name, to_string(x.shape()), p.size());
     detail::require_shape("out", out, x.shape());
     detail::require_type("out", out, x.type());
     detail::require_no_self_overlap("out", out);
@@ -191,7 +195,8 @@ Permutation Permutation::stride(std::uint64_t a, std::uint64_t b) {
 
 Permutation Permutation::from_indices(Stream& stream, std::span<const std::uint32_t> index) {
     const std::size_t size = index.size();
-    require(size <= max_offset, "index: {} indices, at most {} are supported", size, max_offset);
+    constexpr std::size_t most = std::size_t{1} << 31;
+    require(size <= most, "index: {} indices, at most {} are supported", size, most);
     std::vector<std::uint32_t> inverse(size);
     std::vector<bool> seen(size);
     for (std::size_t i = 0; i < size; ++i) {
@@ -214,9 +219,10 @@ Permutation Permutation::from_tensor(Recorder& recorder, const Tensor& index) {
     detail::require_rank("index", index, 1);
     const std::uint64_t limit = reach_limit(recorder, index);
     if (std::max(index.span(), index.size(0)) > limit)
-        throw Error(ErrorKind::unsupported,
-                    fmt::format("index: spans {} elements; one dispatch on {} reaches {}",
-                                std::max(index.span(), index.size(0)), recorder.device().capabilities().name, limit));
+        throw Error(
+            ErrorKind::unsupported,
+            fmt::format("index: spans {} elements; one dispatch on {} reaches {}",
+                        std::max(index.span(), index.size(0)), recorder.device().capabilities().name, limit));
     Permutation p;
     p.size_ = index.size(0);
     p.index_ = index;
@@ -230,10 +236,10 @@ Permutation Permutation::from_tensor(Recorder& recorder, const Tensor& index) {
     const kernels::InvertPermutation kernel;
     Packet packet;
     packet.kernel = kernel.kernel();
-    packet.grid = {static_cast<std::uint32_t>(
-                       std::min<std::uint64_t>(divide_up(p.size_, kernel.local_size),
-                                               recorder.device().capabilities().max_workgroup_count[0])),
-                   1, 1};
+    packet.grid = {
+        static_cast<std::uint32_t>(std::min<std::uint64_t>(
+            divide_up(p.size_, kernel.local_size), recorder.device().capabilities().max_workgroup_count[0])),
+        1, 1};
     packet.operands[0] = detail::operand(index, Touch::read);
     packet.operands[1] = detail::operand(p.inverse_index_, Touch::write);
     packet.set_fields(Fields{static_cast<std::uint32_t>(p.size_),
@@ -255,7 +261,9 @@ void matmul_into(Recorder& recorder, const Tensor& out, const Tensor& x, const P
     permute_into(recorder, out, "x", x, p);
 }
 
-Tensor matmul(Recorder& recorder, const Tensor& x, const Permutation& p) { return permute(recorder, "x", x, p); }
+Tensor matmul(Recorder& recorder, const Tensor& x, const Permutation& p) {
+    return permute(recorder, "x", x, p);
+}
 
 void matmul_transposed_into(Recorder& recorder, const Tensor& out, const Tensor& dy, const Permutation& p) {
     permute_into(recorder, out, "dy", dy, p.inverse());

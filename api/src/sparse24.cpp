@@ -1,5 +1,6 @@
 // Row-wise 2:4: the compressed form, and its way from and to dense matrices.
 #include "check.hpp"
+#include "multiply.hpp"
 
 #include <danaus/sparse24.hpp>
 
@@ -19,7 +20,8 @@ Tensor batched(const Tensor& t) {
     return t.as_strided({1, t.size(0), t.size(1)}, {0, t.strides()[0], t.strides()[1]});
 }
 
-// Whether a kernel may load or store two columns at once: neighbours that start at a multiple of two elements.
+// Whether a kernel may load or store two columns at once: neighbours that start at a multiple of two
+// elements.
 bool in_pairs(const Tensor& t) {
     bool pairs = t.strides()[2] == 1 && t.offset() % 2 == 0;
     for (std::size_t i = 0; i < 2; ++i) pairs = pairs && (t.size(i) == 1 || t.strides()[i] % 2 == 0);
@@ -36,14 +38,12 @@ std::uint32_t stride(const Tensor& t, std::size_t dimension) {
     return t && t.size(dimension) > 1 ? static_cast<std::uint32_t>(t.strides()[dimension]) : 0;
 }
 
-// Calls `record` for pieces of `parts` along blocks and rows, each within what one dispatch can reach. The parts are
-// batches with the same blocks and rows, or null.
+// Calls `record` for pieces of `parts` along blocks and rows, each within what one dispatch can reach. The
+// parts are batches with the same blocks and rows, or null.
 template <std::size_t Count, typename Record>
 void for_pieces(const Recorder& recorder, const char* label, const std::array<Tensor, Count>& parts,
                 const Record& record) {
     const Capabilities& caps = recorder.device().capabilities();
-    constexpr std::uint64_t max_offset = 1ull << 31;
-    const bool bound = recorder.device().access() == Access::descriptor;
     std::array<Tensor, Count> head = parts, tail = parts;
     const auto halve = [&](std::size_t dimension) {
         for (std::size_t i = 0; i < Count; ++i) {
@@ -57,17 +57,13 @@ void for_pieces(const Recorder& recorder, const char* label, const std::array<Te
     };
     for (const Tensor& part : parts) {
         if (!part) continue;
-        const std::uint64_t size = size_of(part.type());
-        // A binding starts at an aligned offset in front of the operand.
-        const std::uint64_t range =
-            (caps.max_storage_range - std::min(caps.max_storage_range, caps.storage_offset_alignment)) / size;
-        const std::uint64_t limit = bound ? std::min(max_offset, range) : max_offset;
+        const std::uint64_t limit = detail::operand_limit(caps, recorder.device().access(), part.type());
         if (part.span() > limit) {
             if (part.size(0) > 1) return halve(0);
             if (part.size(1) > 1) return halve(1);
             throw Error(ErrorKind::unsupported,
-                        fmt::format("{}: one row spans {} elements of {}; one dispatch on {} reaches {}", label,
-                                    part.span(), to_string(part.type()), caps.name, limit));
+                        fmt::format("{}: one row spans {} elements of {}; one dispatch on {} reaches {}",
+                                    label, part.span(), to_string(part.type()), caps.name, limit));
         }
         if (part.size(0) > caps.max_workgroup_count[1]) return halve(0);
     }
@@ -78,7 +74,8 @@ void for_pieces(const Recorder& recorder, const char* label, const std::array<Te
 std::array<std::uint32_t, 3> grid_for(const Recorder& recorder, std::uint64_t count, std::uint64_t lanes,
                                       std::uint64_t blocks) {
     const std::uint64_t most = recorder.device().capabilities().max_workgroup_count[0];
-    return {static_cast<std::uint32_t>(std::min(divide_up(count, lanes), most)), static_cast<std::uint32_t>(blocks), 1};
+    return {static_cast<std::uint32_t>(std::min(divide_up(count, lanes), most)),
+            static_cast<std::uint32_t>(blocks), 1};
 }
 
 std::uint32_t local_size(const Recorder& recorder) {
@@ -92,7 +89,8 @@ void record_compress(Recorder& recorder, const Tensor& w, const Tensor& mask_in,
                      const Sparse24& out, const char* label) {
     if (w.elements() == 0) return;
     struct Fields {
-        std::uint32_t rows, cols, w_block, w_row, w_column, mask_block, mask_row, mask_word, values_block, meta_block;
+        std::uint32_t rows, cols, w_block, w_row, w_column, mask_block, mask_row, mask_word, values_block,
+            meta_block;
     };
     const std::array<Tensor, 5> parts{batched(w), batched(mask_in), batched(mask_out), batched(out.values()),
                                       batched(out.metadata())};
@@ -111,9 +109,10 @@ void record_compress(Recorder& recorder, const Tensor& w, const Tensor& mask_in,
         packet.grid = grid_for(recorder, rows * divide_up(cols, 32), kernel.local_size / 8, blocks);
         for (std::size_t i = 0; i < piece.size(); ++i)
             if (piece[i]) packet.operands[i] = detail::operand(piece[i], i < 2 ? Touch::read : Touch::write);
-        packet.set_fields(Fields{static_cast<std::uint32_t>(rows), static_cast<std::uint32_t>(cols), stride(piece[0], 0),
-                                 stride(piece[0], 1), stride(piece[0], 2), stride(mask, 0), stride(mask, 1),
-                                 stride(mask, 2), stride(piece[3], 0) / 2, stride(piece[4], 0)});
+        packet.set_fields(Fields{static_cast<std::uint32_t>(rows), static_cast<std::uint32_t>(cols),
+                                 stride(piece[0], 0), stride(piece[0], 1), stride(piece[0], 2),
+                                 stride(mask, 0), stride(mask, 1), stride(mask, 2), stride(piece[3], 0) / 2,
+                                 stride(piece[4], 0)});
         packet.work = blocks * rows * cols;
         packet.label = label;
         recorder.record(packet);
@@ -123,7 +122,8 @@ void record_compress(Recorder& recorder, const Tensor& w, const Tensor& mask_in,
 void check_matrix(const Recorder& recorder, const char* name, const Tensor& t) {
     detail::require_tensor(recorder, name, t);
     detail::require_floating(name, t);
-    require(t.rank() == 2 || t.rank() == 3, "{}: shape {}, rank 2 or 3 is needed", name, to_string(t.shape()));
+    require(t.rank() == 2 || t.rank() == 3, "{}: shape {}, rank 2 or 3 is needed", name,
+            to_string(t.shape()));
 }
 
 void check_mask(const Recorder& recorder, const char* name, const Tensor& mask, const Tensor& w) {
@@ -142,7 +142,8 @@ void check_compressed(const Recorder& recorder, const char* name, const Sparse24
 void check_compress(const Recorder& recorder, const Sparse24& out, const Tensor& w) {
     check_matrix(recorder, "w", w);
     check_compressed(recorder, "out", out);
-    require(out.shape() == w.shape(), "out: shape {}, {} is needed", to_string(out.shape()), to_string(w.shape()));
+    require(out.shape() == w.shape(), "out: shape {}, {} is needed", to_string(out.shape()),
+            to_string(w.shape()));
     detail::require_type("out", out.values(), w.type());
     detail::require_disjoint("out", out.values(), "w", w);
     detail::require_disjoint("out", out.metadata(), "w", w);
@@ -160,8 +161,10 @@ struct Layout {
 
 Layout layout(DataType type, const Shape& shape) {
     require(is_floating(type), "sparse24: type {}, one of f32, f16, bf16 is needed", to_string(type));
-    require(shape.rank() == 2 || shape.rank() == 3, "sparse24: shape {}, rank 2 or 3 is needed", to_string(shape));
-    require(shape.elements() <= 1ull << 59, "sparse24: shape {} has more than 2^59 elements", to_string(shape));
+    require(shape.rank() == 2 || shape.rank() == 3, "sparse24: shape {}, rank 2 or 3 is needed",
+            to_string(shape));
+    require(shape.elements() <= 1ull << 59, "sparse24: shape {} has more than 2^59 elements",
+            to_string(shape));
     Layout out{shape, shape, 0, 0};
     const std::size_t last = shape.rank() - 1;
     const std::uint64_t groups = divide_up(shape[last], 4);
@@ -183,15 +186,19 @@ Sparse24::Sparse24(const Buffer& buffer, DataType type, const Shape& shape, std:
     require(static_cast<bool>(buffer), "sparse24: a null buffer");
     require(byte_offset % 8 == 0, "byte_offset: {}, a multiple of 8 is needed", byte_offset);
     require(byte_offset <= buffer.size() && l.bytes <= buffer.size() - byte_offset,
-            "sparse24: {} {} takes {} bytes from byte {} on, the buffer has {}", to_string(shape), to_string(type),
-            l.bytes, byte_offset, buffer.size());
+            "sparse24: {} {} takes {} bytes from byte {} on, the buffer has {}", to_string(shape),
+            to_string(type), l.bytes, byte_offset, buffer.size());
     values_ = Tensor(buffer, type, l.values, byte_offset / size_of(type));
     metadata_ = Tensor(buffer, DataType::u32, l.metadata, (byte_offset + l.value_bytes) / 4);
 }
 
-std::uint64_t Sparse24::bytes(DataType type, const Shape& shape) { return layout(type, shape).bytes; }
+std::uint64_t Sparse24::bytes(DataType type, const Shape& shape) {
+    return layout(type, shape).bytes;
+}
 
-std::uint64_t Sparse24::bytes() const { return *this ? bytes(type(), shape_) : 0; }
+std::uint64_t Sparse24::bytes() const {
+    return *this ? bytes(type(), shape_) : 0;
+}
 
 Sparse24 empty_sparse24(Recorder& recorder, DataType type, const Shape& shape) {
     return Sparse24(recorder.allocate(Sparse24::bytes(type, shape)), type, shape);
@@ -233,7 +240,8 @@ Sparse24 compress(Recorder& recorder, const Tensor& w, const Tensor& mask) {
     return out;
 }
 
-void compress_by_magnitude_into(Recorder& recorder, const Sparse24& out, const Tensor& w, const Tensor& mask) {
+void compress_by_magnitude_into(Recorder& recorder, const Sparse24& out, const Tensor& w,
+                                const Tensor& mask) {
     check_compress(recorder, out, w);
     if (mask) {
         check_mask(recorder, "mask", mask, w);
@@ -259,7 +267,8 @@ void apply_mask_into(Recorder& recorder, const Tensor& out, const Tensor& w, con
     detail::require_type("out", out, w.type());
     detail::require_no_self_overlap("out", out);
     detail::require_disjoint("out", out, "mask", mask);
-    const bool in_place = out.buffer() == w.buffer() && out.offset() == w.offset() && out.strides() == w.strides();
+    const bool in_place =
+        out.buffer() == w.buffer() && out.offset() == w.offset() && out.strides() == w.strides();
     if (!in_place) detail::require_disjoint("out", out, "w", w);
     if (w.elements() == 0) return;
 
@@ -304,7 +313,8 @@ Tensor apply_mask(Recorder& recorder, const Tensor& w, const Tensor& mask) {
 void verify_mask(Stream& stream, const Tensor& mask, std::uint64_t in_features) {
     detail::require_tensor(stream, "mask", mask);
     detail::require_type("mask", mask, DataType::u32);
-    require(mask.rank() == 2 || mask.rank() == 3, "mask: shape {}, rank 2 or 3 is needed", to_string(mask.shape()));
+    require(mask.rank() == 2 || mask.rank() == 3, "mask: shape {}, rank 2 or 3 is needed",
+            to_string(mask.shape()));
     const std::uint64_t words = divide_up(in_features, 32), rows = mask.size(mask.rank() - 2);
     require(mask.size(mask.rank() - 1) == words, "mask: shape {}, {} words a row are needed for {} columns",
             to_string(mask.shape()), words, in_features);
@@ -313,14 +323,16 @@ void verify_mask(Stream& stream, const Tensor& mask, std::uint64_t in_features) 
         const std::string place = mask.rank() == 3 ? fmt::format("block {}, row {}", row / rows, row % rows)
                                                    : fmt::format("row {}", row);
         for (std::uint64_t first = 0; first < words * 32; first += 4) {
-            const std::uint64_t present = first < in_features ? std::min<std::uint64_t>(4, in_features - first) : 0;
+            const std::uint64_t present =
+                first < in_features ? std::min<std::uint64_t>(4, in_features - first) : 0;
             const std::uint32_t group = bits[row * words + first / 32] >> first % 32 & 15;
             const std::uint32_t real = group & ((1u << present) - 1);
             require(group == real, "mask: {}: a bit for column {} is set, the matrix has {} columns", place,
                     first + static_cast<std::uint64_t>(std::countr_zero(group ^ real)), in_features);
             const int needed = static_cast<int>(std::min<std::uint64_t>(2, present));
-            require(std::popcount(real) == needed, "mask: {}, columns {} to {}: keeps {}, {} are needed", place, first,
-                    first + std::max<std::uint64_t>(1, present) - 1, std::popcount(real), needed);
+            require(std::popcount(real) == needed, "mask: {}, columns {} to {}: keeps {}, {} are needed",
+                    place, first, first + std::max<std::uint64_t>(1, present) - 1, std::popcount(real),
+                    needed);
         }
     }
 }
@@ -350,9 +362,9 @@ void to_dense_into(Recorder& recorder, const Tensor& out, const Sparse24& a) {
         packet.operands[0] = detail::operand(piece[0], Touch::read);
         packet.operands[1] = detail::operand(piece[1], Touch::read);
         packet.operands[2] = detail::operand(piece[2], Touch::read_write);
-        packet.set_fields(Fields{static_cast<std::uint32_t>(rows), static_cast<std::uint32_t>(cols), stride(piece[2], 0),
-                                 stride(piece[2], 1), stride(piece[2], 2), stride(piece[0], 0) / 2,
-                                 stride(piece[1], 0)});
+        packet.set_fields(Fields{static_cast<std::uint32_t>(rows), static_cast<std::uint32_t>(cols),
+                                 stride(piece[2], 0), stride(piece[2], 1), stride(piece[2], 2),
+                                 stride(piece[0], 0) / 2, stride(piece[1], 0)});
         packet.work = blocks * rows * cols;
         packet.label = "to_dense";
         recorder.record(packet);
