@@ -237,7 +237,7 @@ TEST(Sparse24, TiesNanAndTails) {
     EXPECT_EQ(select_mask(Matrix(1, 4, {1, -1, 1, 1})), Mask(1, 4, {1, 1, 0, 0}));
     EXPECT_EQ(select_mask(Matrix(1, 4, {0, 2, -3, 2})), Mask(1, 4, {0, 1, 1, 0}));
     EXPECT_EQ(select_mask(Matrix(1, 4, {9, -infinity, 1, not_a_number})), Mask(1, 4, {0, 1, 0, 1}));
-    EXPECT_EQ(select_mask(Matrix(1, 4, {-infinity, 1, infinity, not_a_number})), Mask(1, 4, {1, 0, 1, 0}));
+    EXPECT_EQ(select_mask(Matrix(1, 4, {-infinity, 1, infinity, not_a_number})), Mask(1, 4, {1, 0, 0, 1}));
     EXPECT_EQ(select_mask(Matrix(1, 4)), Mask(1, 4, {1, 1, 0, 0}));
     EXPECT_EQ(select_mask(Matrix(1, 5, {1, 2, 3, 4, 0})), Mask(1, 5, {0, 0, 1, 1, 1}));
     EXPECT_EQ(select_mask(Matrix(1, 6)), Mask(1, 6, {1, 1, 0, 0, 1, 1}));

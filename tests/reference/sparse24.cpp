@@ -19,6 +19,11 @@ double selection_magnitude(double value) {
     return std::isnan(value) ? std::numeric_limits<double>::infinity() : std::abs(value);
 }
 
+bool ranks_above(double a, double b) {
+    if (std::isnan(a) || std::isnan(b)) return std::isnan(a) && !std::isnan(b);
+    return std::abs(a) > std::abs(b);
+}
+
 Mask select_mask(const Matrix& w, std::size_t n, std::size_t m) {
     require(m > 0 && n <= m, "select_mask: N:M needs 0 <= N <= M and M > 0");
     Mask mask(w.rows, w.cols);
@@ -28,7 +33,7 @@ Mask select_mask(const Matrix& w, std::size_t n, std::size_t m) {
             std::iota(order.begin(), order.end(), first);
             // A stable sort leaves equal magnitudes in ascending column order.
             std::stable_sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) {
-                return selection_magnitude(w(row, a)) > selection_magnitude(w(row, b));
+                return ranks_above(w(row, a), w(row, b));
             });
             for (std::size_t i = 0; i < std::min(n, order.size()); ++i) mask(row, order[i]) = 1;
         }

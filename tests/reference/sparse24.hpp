@@ -17,8 +17,11 @@ namespace danaus::reference {
 /// 1 where the entry is kept.
 using Mask = BasicMatrix<std::uint8_t>;
 
-/// Magnitude by which entries are ranked: |w|, and +infinity for NaN.
+/// |w|, and +infinity for NaN: what an entry adds to a sum of magnitudes.
 double selection_magnitude(double value);
+
+/// |a| > |b|; NaN ranks above everything else, infinity included, and equals NaN.
+bool ranks_above(double a, double b);
 
 /// Keeps the min(n, present) entries of each group of m with the largest magnitude; ties keep the lower
 /// index.

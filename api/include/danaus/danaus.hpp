@@ -6,6 +6,7 @@
 #include <danaus/matmul.hpp>
 #include <danaus/monarch.hpp>
 #include <danaus/optimizer.hpp>
+#include <danaus/permutation.hpp>
 #include <danaus/random.hpp>
 #include <danaus/reduce.hpp>
 #include <danaus/runtime/capabilities.hpp>
@@ -14,4 +15,5 @@
 #include <danaus/runtime/program.hpp>
 #include <danaus/runtime/recorder.hpp>
 #include <danaus/runtime/stream.hpp>
+#include <danaus/sparse24.hpp>
 #include <danaus/tensor.hpp>
