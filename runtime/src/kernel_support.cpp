@@ -11,6 +11,8 @@ std::string unusable_reason(kernels::Module module, const Capabilities& caps, Ac
     const auto& info = kernels::info(module);
     const auto way = static_cast<std::size_t>(access);
     if (info.code[way].empty()) return std::string(info.absent[way]);
+    if (access == Access::address && !caps.buffer_device_address)
+        return "the device lacks buffer_device_address";
     for (const auto& requirement : info.requirements)
         if (!caps.has(std::string(requirement))) return fmt::format("the device lacks {}", requirement);
     if (info.push_bytes > caps.max_push_constants)
