@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <memory>
 #include <mutex>
+#include <vector>
 
 namespace danaus::runtime {
 
@@ -30,10 +31,36 @@ private:
     std::atomic<std::uint64_t> submitted_{0};
 };
 
-/// The last use of a buffer, for use from another stream.
-struct LastUse {
-    std::shared_ptr<Timeline> timeline;  // null: never used by a stream
+/// Work of a stream: what is done when `timeline` reaches `value`.
+struct Use {
+    std::shared_ptr<Timeline> timeline;  // null: none
     std::uint64_t value = 0;
+};
+
+/// Which work last touched a buffer, so that another stream knows what to wait for: a read waits for the last
+/// write, a write for everything since. Streams of several threads may read a buffer at the same time.
+class UseLog {
+public:
+    /// Throws Error(invalid_argument) when `timeline` would have to wait for work that was never submitted.
+    void check(const Timeline& timeline, bool write) const;
+    /// The same, and notes the use at `value`, which is yet to be submitted. Appends what it has to wait for
+    /// to `waits`. Returns false when that use was noted before.
+    bool admit(const std::shared_ptr<Timeline>& timeline, std::uint64_t value, bool write,
+               std::vector<Use>& waits);
+    /// Forgets the use of `timeline` at `value`: it will not be submitted.
+    void drop(const Timeline& timeline, std::uint64_t value);
+
+private:
+    template <typename Visit>
+    void for_each_wait(const Timeline& timeline, bool write, Visit&& visit) const;
+    void require_submitted(const Timeline& timeline, bool write) const;
+
+    mutable std::mutex mutex_;
+    Use write_;
+    std::vector<Use> reads_;  // since write_, one per timeline
+    // What the first write of an unsubmitted frame replaced. Nobody else gets in before it is submitted.
+    Use write_before_;
+    std::vector<Use> reads_before_;
 };
 
 struct BufferState final : Resource {
@@ -61,13 +88,10 @@ struct BufferState final : Resource {
     std::uint64_t size = 0;
     std::uint64_t hazard_key = 0;  // buffers with equal keys may share bytes
 
-    LastUse last_use() const;
-    void set_last_use(LastUse use);
+    UseLog uses;
 
 private:
     void release() noexcept override;
-    mutable std::mutex mutex_;
-    LastUse last_use_;
 };
 
 }  // namespace danaus::runtime

@@ -77,7 +77,9 @@ VkDescriptorSet DescriptorArena::allocate(VkDescriptorSetLayout layout) {
     return set;
 }
 
-ResolvedOperands CommandWriter::resolve(const Packet& packet) const {
+void CommandWriter::validate(const Packet& packet, bool placeholders) const {
+    if (static_cast<std::size_t>(packet.kernel.module) >= kernels::module_count)
+        throw Error(ErrorKind::invalid_argument, "packet: " + kernels::check(packet.kernel));
     const auto& info = kernels::info(packet.kernel.module);
     const Capabilities& caps = device_.capabilities();
     const auto invalid = [&](const std::string& why) {
@@ -91,42 +93,62 @@ ResolvedOperands CommandWriter::resolve(const Packet& packet) const {
     if (packet.field_bytes + 8 * info.slots != info.push_bytes)
         invalid(fmt::format("{} bytes of push fields, the kernel has {}", packet.field_bytes,
                             info.push_bytes - 8 * info.slots));
-
-    ResolvedOperands out;
-    const Operand* any = nullptr;      // stands in for unused slots: a binding must hold something
-    const Operand* written = nullptr;  // likewise for slots that the shader could write
-    for (std::uint32_t slot = 0; slot < info.slots; ++slot) {
+    bool any = false, written = false;
+    for (std::uint32_t slot = 0; slot < max_operands; ++slot) {
         const Operand& operand = packet.operands[slot];
         if (!operand.buffer) continue;
+        any = true;
+        written = written || operand.touch != Touch::read;
+        if (slot >= info.slots) invalid(fmt::format("operand {} given, the kernel has {}", slot, info.slots));
         const BufferState& buffer = *operand.buffer.state();
         if (buffer.device_pointer().get() != &device_)
             invalid(fmt::format("operand {} lives on another device ({})", slot,
                                 buffer.device_pointer()->capabilities().name));
-        if (buffer.kind == BufferState::Kind::placeholder)
+        if (buffer.kind == BufferState::Kind::placeholder && !placeholders)
             invalid(fmt::format("operand {} is an unbound slot of a program", slot));
-        if (operand.offset % 2 != 0 || operand.bytes > buffer.size ||
-            operand.offset > buffer.size - operand.bytes)
-            invalid(fmt::format("operand {} covers bytes {} to {} of a buffer of {}", slot, operand.offset,
-                                operand.offset + operand.bytes, buffer.size));
+        if (operand.offset % 2 != 0)
+            invalid(
+                fmt::format("operand {} starts at byte {}, not at a multiple of 2", slot, operand.offset));
+        if (operand.bytes > buffer.size || operand.offset > buffer.size - operand.bytes)
+            invalid(fmt::format("operand {} covers {} bytes from byte {} of a buffer of {}", slot,
+                                operand.bytes, operand.offset, buffer.size));
         const bool writes = (info.writes >> slot & 1) != 0;
         if (writes && operand.touch == Touch::read && !sabotage.trust_touches)
             invalid(fmt::format("operand {} is declared read, but the kernel writes it", slot));
+    }
+    if (!any) invalid("it has no operands");
+    // Slots that a variant of the kernel leaves unused need a stand-in of the same kind.
+    if (info.writes != 0 && !written && !sabotage.trust_touches)
+        invalid("it has no operand that is written, the kernel writes");
+}
+
+ResolvedOperands CommandWriter::resolve(const Packet& packet) const {
+    validate(packet, false);
+    const auto& info = kernels::info(packet.kernel.module);
+    const Capabilities& caps = device_.capabilities();
+    ResolvedOperands out;
+    const Operand* any = nullptr;      // stands in for unused slots: a binding must hold something
+    const Operand* written = nullptr;  // likewise for slots that the shader could write
+    for (const Operand& operand : packet.operands) {
+        if (!operand.buffer) continue;
         if (!any) any = &operand;
         if (operand.touch != Touch::read && !written) written = &operand;
     }
 
     for (std::uint32_t slot = 0; slot < info.slots; ++slot) {
         const bool used = static_cast<bool>(packet.operands[slot].buffer);
-        const Operand* operand = used                             ? &packet.operands[slot]
-                                 : (info.writes >> slot & 1) != 0 ? written
-                                                                  : any;
-        if (!operand) invalid("it has no operands");
+        const Operand* operand = used                                        ? &packet.operands[slot]
+                                 : (info.writes >> slot & 1) != 0 && written ? written
+                                                                             : any;
         const BufferState& buffer = *operand->buffer.state();
         // Kernels touch whole words; the upper half of the first word is marked in the reference
         // (access.glsl).
         const std::uint64_t half = (buffer.base + operand->offset) % 4;
         std::uint64_t begin = buffer.base + operand->offset - half;
         std::uint64_t bytes = std::max<std::uint64_t>(4, (operand->bytes + half + 3) / 4 * 4);
+        // An empty operand may lie at its buffer's very end; a descriptor must not.
+        if (operand->bytes == 0 && buffer.size >= 4)
+            begin = std::min(begin, (buffer.base + buffer.size) / 4 * 4 - 4);
         if (device_.access() == Access::address) {
             const std::uint64_t address = buffer.allocation.address + begin + half;
             out.refs[slot] = {static_cast<std::uint32_t>(address), static_cast<std::uint32_t>(address >> 32)};
@@ -144,31 +166,37 @@ ResolvedOperands CommandWriter::resolve(const Packet& packet) const {
                               static_cast<std::uint32_t>((bytes - skip) / 4)};
             out.descriptors[slot] = {buffer.allocation.buffer, begin, bytes};
         }
-        if (used)
+        // A descriptor counts as accessed whole, even for an empty operand: that is what validation sees.
+        if (used && (operand->bytes > 0 || device_.access() == Access::descriptor))
             out.intervals[out.interval_count++] =
                 interval_of(buffer, begin - buffer.base, bytes, operand->touch != Touch::read);
     }
     return out;
 }
 
-void CommandWriter::validate(const Copy& copy) const {
+void CommandWriter::validate(const Copy& copy, bool placeholders) const {
     const auto side = [&](const char* name, const Buffer& buffer, std::uint64_t offset) {
         if (!buffer) throw Error(ErrorKind::invalid_argument, fmt::format("copy: {} is a null buffer", name));
         const BufferState& state = *buffer.state();
         if (state.device_pointer().get() != &device_)
             throw Error(ErrorKind::invalid_argument, fmt::format("copy: {} lives on another device", name));
-        if (state.kind == BufferState::Kind::placeholder)
+        if (state.kind == BufferState::Kind::placeholder && !placeholders)
             throw Error(ErrorKind::invalid_argument,
                         fmt::format("copy: {} is an unbound slot of a program", name));
         if (copy.bytes > state.size || offset > state.size - copy.bytes)
             throw Error(ErrorKind::invalid_argument,
-                        fmt::format("copy: {} covers bytes {} to {} of a buffer of {}", name, offset,
-                                    offset + copy.bytes, state.size));
+                        fmt::format("copy: {} covers {} bytes from byte {} of a buffer of {}", name,
+                                    copy.bytes, offset, state.size));
     };
     side("source", copy.source, copy.source_offset);
     side("destination", copy.destination, copy.destination_offset);
-    if (copy.source == copy.destination && copy.source_offset < copy.destination_offset + copy.bytes &&
-        copy.destination_offset < copy.source_offset + copy.bytes)
+    const BufferState& source = *copy.source.state();
+    const BufferState& destination = *copy.destination.state();
+    const std::uint64_t from = source.base + copy.source_offset;
+    const std::uint64_t to = destination.base + copy.destination_offset;
+    const bool same = &source == &destination ||
+                      (source.allocation.buffer && source.allocation.buffer == destination.allocation.buffer);
+    if (same && from < to + copy.bytes && to < from + copy.bytes)
         throw Error(ErrorKind::invalid_argument, "copy: source and destination overlap");
 }
 

@@ -49,10 +49,12 @@ class CommandWriter {
 public:
     explicit CommandWriter(DeviceState& device) : device_(device) {}
 
-    /// Throws before anything is recorded when `packet` cannot run on the device. Returns its operands
-    /// resolved.
+    /// Throws when `packet` cannot run on the device. Slots of programs are operands like any other where
+    /// `placeholders` are allowed.
+    void validate(const Packet& packet, bool placeholders) const;
+    void validate(const Copy& copy, bool placeholders) const;
+    /// Validates a packet without placeholders and returns its operands resolved.
     ResolvedOperands resolve(const Packet& packet) const;
-    void validate(const Copy& copy) const;
 
     void dispatch(VkCommandBuffer commands, DescriptorArena& arena, const Packet& packet,
                   const Pipeline& pipeline, const ResolvedOperands& operands);

@@ -199,18 +199,16 @@ std::string names_of(const std::vector<Candidate>& list) {
 
 /// Index of the device that `wanted` names: an index, a UUID, or part of a name.
 std::size_t find(const std::vector<Candidate>& list, const std::string& wanted, const char* source) {
+    // A number that is no index may still be part of a name ("4090").
     std::size_t index = 0;
     const char* end = wanted.data() + wanted.size();
-    if (const auto [stop, error] = std::from_chars(wanted.data(), end, index);
-        error == std::errc() && stop == end) {
-        if (index < list.size()) return index;
-    } else {
-        const std::string text = lower(wanted);
-        for (std::size_t i = 0; i < list.size(); ++i)
-            if (uuid_to_string(list[i].capabilities.device_uuid) == text) return i;
-        for (std::size_t i = 0; i < list.size(); ++i)
-            if (lower(list[i].capabilities.name).find(text) != std::string::npos) return i;
-    }
+    const auto [stop, error] = std::from_chars(wanted.data(), end, index);
+    if (error == std::errc() && stop == end && index < list.size()) return index;
+    const std::string text = lower(wanted);
+    for (std::size_t i = 0; i < list.size(); ++i)
+        if (uuid_to_string(list[i].capabilities.device_uuid) == text) return i;
+    for (std::size_t i = 0; i < list.size(); ++i)
+        if (lower(list[i].capabilities.name).find(text) != std::string::npos) return i;
     throw Error(ErrorKind::no_device, fmt::format("{} = '{}' fits no Vulkan device; there are: {}", source,
                                                   wanted, names_of(list)));
 }
@@ -223,8 +221,11 @@ std::pair<std::size_t, std::string> choose(const std::vector<Candidate>& list, c
         if (const char* wanted = std::getenv("DANAUS_DEVICE"); wanted && *wanted)
             return {find(list, wanted, "DANAUS_DEVICE"),
                     fmt::format("asked for by DANAUS_DEVICE = '{}'", wanted)};
-    const auto best = std::max_element(list.begin(), list.end(), [](const Candidate& a, const Candidate& b) {
-        return rank(a.capabilities.type) < rank(b.capabilities.type);
+    const auto score = [](const Candidate& c) {
+        return std::pair(unusable_reason(c.capabilities).empty(), rank(c.capabilities.type));
+    };
+    const auto best = std::max_element(list.begin(), list.end(), [&](const Candidate& a, const Candidate& b) {
+        return score(a) < score(b);
     });
     const char* type = to_string(best->capabilities.type);
     const auto index = static_cast<std::size_t>(best - list.begin());
@@ -233,13 +234,8 @@ std::pair<std::size_t, std::string> choose(const std::vector<Candidate>& list, c
 }
 
 void require_usable(const Capabilities& c) {
-    const auto lacks = [&](const std::string& what) {
-        throw Error(ErrorKind::no_device, fmt::format("{} cannot be used: {}", c.name, what));
-    };
-    if (c.api_version < VK_API_VERSION_1_1) lacks("it has Vulkan 1.0, Vulkan 1.1 is needed");
-    if (!c.timeline_semaphore) lacks("it lacks timelineSemaphore");
-    if (c.max_push_constants < 128)
-        lacks(fmt::format("it has {} bytes of push constants, 128 are needed", c.max_push_constants));
+    if (const std::string reason = unusable_reason(c); !reason.empty())
+        throw Error(ErrorKind::no_device, fmt::format("{} cannot be used: {}", c.name, reason));
 }
 
 Access choose_access(const Capabilities& c, const std::optional<Access>& wanted) {
@@ -291,9 +287,6 @@ Device Device::open(const DeviceOptions& options) {
     if (options.cap) options.cap(chosen.capabilities);
     require_usable(chosen.capabilities);
     const int family = compute_queue_family(instance->vk(), chosen.handle);
-    if (family < 0)
-        throw Error(ErrorKind::no_device,
-                    chosen.capabilities.name + " cannot be used: it has no compute queue");
 
     DeviceState::Setup setup;
     setup.access = choose_access(chosen.capabilities, options.access);

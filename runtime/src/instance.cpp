@@ -1,12 +1,31 @@
 #include "instance.hpp"
 
 #include <algorithm>
+#include <iterator>
+#include <span>
 #include <string>
 
 namespace danaus::runtime {
 namespace {
 
 constexpr const char* validation_layer = "VK_LAYER_KHRONOS_validation";
+
+// VK_EXT_layer_settings is younger than the headers we build with; its structures are part of its contract.
+constexpr const char* layer_settings_extension = "VK_EXT_layer_settings";
+struct LayerSetting {
+    const char* layer;
+    const char* name;
+    std::uint32_t type;  // 0: VkBool32
+    std::uint32_t count;
+    const void* values;
+};
+struct LayerSettings {
+    VkStructureType sType;
+    const void* pNext;
+    std::uint32_t count;
+    const LayerSetting* settings;
+};
+constexpr auto layer_settings_type = static_cast<VkStructureType>(1000496000);
 
 VKAPI_ATTR VkBool32 VKAPI_CALL forward_message(VkDebugUtilsMessageSeverityFlagBitsEXT severity,
                                                VkDebugUtilsMessageTypeFlagsEXT /*types*/,
@@ -16,7 +35,12 @@ VKAPI_ATTR VkBool32 VKAPI_CALL forward_message(VkDebugUtilsMessageSeverityFlagBi
                            : severity >= VK_DEBUG_UTILS_MESSAGE_SEVERITY_WARNING_BIT_EXT
                                ? Severity::warning
                                : Severity::information;
-    if (sink) sink(level, data->pMessage);
+    if (!sink) return VK_FALSE;
+    // Older layers put the identifier into the text themselves.
+    const std::string_view text = data->pMessage ? data->pMessage : "";
+    const std::string_view id = data->pMessageIdName ? data->pMessageIdName : "";
+    sink(level, id.empty() || text.find(id) != text.npos ? std::string(text)
+                                                         : std::string(id).append(": ").append(text));
     return VK_FALSE;
 }
 
@@ -39,11 +63,11 @@ bool contains(const std::vector<VkExtensionProperties>& list, const char* name) 
 }  // namespace
 
 Instance::Instance(const Options& options) : on_message_(options.on_message) {
-    const PFN_vkGetInstanceProcAddr loader = load_vulkan();
+    const PFN_vkGetInstanceProcAddr loader = load_vulkan(options.loader_names);
     if (!loader)
         throw Error(ErrorKind::no_device,
-                    "no Vulkan loader: libvulkan.so.1 was not found; install the system's Vulkan loader and "
-                    "a driver");
+                    std::string("no Vulkan loader: ") + options.loader_names.front() +
+                        " was not found; install the system's Vulkan loader and a driver");
     const auto create = reinterpret_cast<PFN_vkCreateInstance>(loader(VK_NULL_HANDLE, "vkCreateInstance"));
     const auto list_layers = reinterpret_cast<PFN_vkEnumerateInstanceLayerProperties>(
         loader(VK_NULL_HANDLE, "vkEnumerateInstanceLayerProperties"));
@@ -63,6 +87,7 @@ Instance::Instance(const Options& options) : on_message_(options.on_message) {
     std::vector<const char*> layers;
     std::vector<const char*> extensions;
     VkInstanceCreateFlags flags = 0;
+    bool layer_settings = false;
     if (contains(offered, "VK_KHR_portability_enumeration")) {
         extensions.push_back("VK_KHR_portability_enumeration");
         flags |= 0x00000001;  // VK_INSTANCE_CREATE_ENUMERATE_PORTABILITY_BIT_KHR
@@ -81,8 +106,9 @@ Instance::Instance(const Options& options) : on_message_(options.on_message) {
                 return list_extensions(validation_layer, n, p);
             },
             "listing the validation layer's extensions");
-        if (contains(of_layer, VK_EXT_VALIDATION_FEATURES_EXTENSION_NAME))
-            extensions.push_back(VK_EXT_VALIDATION_FEATURES_EXTENSION_NAME);
+        layer_settings = contains(of_layer, layer_settings_extension);
+        extensions.push_back(layer_settings ? layer_settings_extension
+                                            : VK_EXT_VALIDATION_FEATURES_EXTENSION_NAME);
     }
     debug_utils_ = (options.debug_utils || options.validation) &&
                    (options.validation || contains(offered, VK_EXT_DEBUG_UTILS_EXTENSION_NAME));
@@ -110,6 +136,17 @@ Instance::Instance(const Options& options) : on_message_(options.on_message) {
     features.sType = VK_STRUCTURE_TYPE_VALIDATION_FEATURES_EXT;
     features.enabledValidationFeatureCount = 1;
     features.pEnabledValidationFeatures = enabled;
+    // Newer layers look at what shaders access only when told so: without it they see no hazard between
+    // dispatches at all. Every message counts, so none may be swallowed as a repetition.
+    const VkBool32 yes = VK_TRUE, no = VK_FALSE;
+    const LayerSetting settings[] = {
+        {validation_layer, "validate_sync", 0, 1, &yes},
+        {validation_layer, "syncval_shader_accesses_heuristic", 0, 1, &yes},
+        {validation_layer, "syncval_full_validation", 0, 1, &yes},
+        {validation_layer, "enable_message_limit", 0, 1, &no},
+    };
+    const LayerSettings settings_info{layer_settings_type, &messenger,
+                                      static_cast<std::uint32_t>(std::size(settings)), settings};
 
     VkInstanceCreateInfo info{};
     info.sType = VK_STRUCTURE_TYPE_INSTANCE_CREATE_INFO;
@@ -121,7 +158,8 @@ Instance::Instance(const Options& options) : on_message_(options.on_message) {
     info.ppEnabledExtensionNames = extensions.data();
     if (options.validation) {
         features.pNext = &messenger;
-        info.pNext = &features;
+        info.pNext =
+            layer_settings ? static_cast<const void*>(&settings_info) : static_cast<const void*>(&features);
     }
     const VkResult result = create(&info, nullptr, &handle_);
     if (result == VK_ERROR_INCOMPATIBLE_DRIVER)

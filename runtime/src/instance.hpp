@@ -7,6 +7,7 @@
 
 #include <functional>
 #include <memory>
+#include <span>
 #include <string_view>
 #include <vector>
 
@@ -20,6 +21,8 @@ public:
         bool validation = false;
         bool debug_utils = false;
         MessageSink on_message;
+        /// File names under which the loader is looked for, the first one found is taken.
+        std::span<const char* const> loader_names = system_loader_names();
     };
 
     /// Throws Error(no_device) without a loader, Error(unsupported) when validation was asked for and its

@@ -2,8 +2,9 @@
 
 #define VMA_STATIC_VULKAN_FUNCTIONS 0
 #define VMA_DYNAMIC_VULKAN_FUNCTIONS 1
-#include "buffer_state.hpp"
 #include "device_state.hpp"
+
+#include <array>
 
 #include <fmt/format.h>
 #include <vk_mem_alloc.h>
@@ -25,6 +26,18 @@ Memory::Memory(DeviceState& device, VkInstance instance, PFN_vkGetInstanceProcAd
     // Only functions of Vulkan 1.1 are needed; a newer version would make VMA ask for maintenance4 entry
     // points.
     info.vulkanApiVersion = VK_API_VERSION_1_1;
+    // A capped device has smaller heaps, and runs out of them.
+    const auto memory_properties = reinterpret_cast<PFN_vkGetPhysicalDeviceMemoryProperties>(
+        instance_loader(instance, "vkGetPhysicalDeviceMemoryProperties"));
+    VkPhysicalDeviceMemoryProperties properties{};
+    memory_properties(device.physical(), &properties);
+    std::array<VkDeviceSize, VK_MAX_MEMORY_HEAPS> limits{};
+    for (std::uint32_t i = 0; i < properties.memoryHeapCount; ++i)
+        limits[i] = (properties.memoryHeaps[i].flags & VK_MEMORY_HEAP_DEVICE_LOCAL_BIT) != 0 &&
+                            properties.memoryHeaps[i].size > device.capabilities().device_memory
+                        ? device.capabilities().device_memory
+                        : VK_WHOLE_SIZE;
+    info.pHeapSizeLimit = limits.data();
     if (device.access() == Access::address) info.flags |= VMA_ALLOCATOR_CREATE_BUFFER_DEVICE_ADDRESS_BIT;
     check(vmaCreateAllocator(&info, &allocator_), "creating the memory allocator");
     owned_ = true;
@@ -80,14 +93,14 @@ Allocation Memory::allocate(std::uint64_t bytes, MemoryUse use) {
         address.buffer = allocation.buffer;
         allocation.address = device_.vk().GetBufferDeviceAddress(device_.handle(), &address);
     }
-    allocated_ += size;
+    if (use == MemoryUse::device) allocated_ += size;
     return allocation;
 }
 
 void Memory::free(Allocation& allocation) noexcept {
     if (!allocation.buffer) return;
     vmaDestroyBuffer(allocator_, allocation.buffer, allocation.memory);
-    allocated_ -= allocation.size;
+    if (!allocation.mapped) allocated_ -= allocation.size;
     allocation = {};
 }
 
@@ -98,85 +111,6 @@ void Memory::flush(const Allocation& allocation, std::uint64_t offset, std::uint
 void Memory::invalidate(const Allocation& allocation, std::uint64_t offset, std::uint64_t bytes) {
     check(vmaInvalidateAllocation(allocator_, allocation.memory, offset, bytes),
           "invalidating staging memory");
-}
-
-Timeline::Timeline(std::shared_ptr<DeviceState> state) : Resource(std::move(state)) {
-    VkSemaphoreTypeCreateInfo type{};
-    type.sType = VK_STRUCTURE_TYPE_SEMAPHORE_TYPE_CREATE_INFO;
-    type.semaphoreType = VK_SEMAPHORE_TYPE_TIMELINE;
-    VkSemaphoreCreateInfo info{};
-    info.sType = VK_STRUCTURE_TYPE_SEMAPHORE_CREATE_INFO;
-    info.pNext = &type;
-    check(device().vk().CreateSemaphore(device().handle(), &info, nullptr, &handle_),
-          "creating a timeline semaphore");
-}
-
-std::uint64_t Timeline::reached() const {
-    std::uint64_t value = 0;
-    check(device().vk().GetSemaphoreCounterValue(device().handle(), handle_, &value),
-          "reading a timeline semaphore");
-    return value;
-}
-
-void Timeline::wait(std::uint64_t value) const {
-    VkSemaphoreWaitInfo info{};
-    info.sType = VK_STRUCTURE_TYPE_SEMAPHORE_WAIT_INFO;
-    info.semaphoreCount = 1;
-    info.pSemaphores = &handle_;
-    info.pValues = &value;
-    check(device().vk().WaitSemaphores(device().handle(), &info, UINT64_MAX), "waiting for the device");
-}
-
-void Timeline::release() noexcept {
-    DeviceState& state = *device_pointer();
-    state.vk().DestroySemaphore(state.handle(), handle_, nullptr);
-    handle_ = VK_NULL_HANDLE;
-}
-
-namespace {
-
-std::uint64_t key_of(VkBuffer buffer) {
-    return reinterpret_cast<std::uint64_t>(buffer);
-}
-
-}  // namespace
-
-BufferState::BufferState(std::shared_ptr<DeviceState> state, std::uint64_t bytes)
-    : Resource(std::move(state)) {
-    allocation = device().memory().allocate(bytes, MemoryUse::device);
-    size = allocation.size;
-    hazard_key = key_of(allocation.buffer);
-}
-
-BufferState::BufferState(std::shared_ptr<DeviceState> state, Placeholder placeholder)
-    : Resource(std::move(state)), kind(Kind::placeholder), size(placeholder.bytes) {}
-
-BufferState::BufferState(std::shared_ptr<DeviceState> state, const Import& import)
-    : Resource(std::move(state)), kind(Kind::imported), base(import.offset), size(import.bytes) {
-    allocation.buffer = import.buffer;
-    // An alias group is its own key space: the top bit keeps it apart from buffer handles.
-    hazard_key = import.alias_group ? (1ull << 63 | import.alias_group) : key_of(import.buffer);
-    if (device().access() == Access::address) {
-        VkBufferDeviceAddressInfo address{};
-        address.sType = VK_STRUCTURE_TYPE_BUFFER_DEVICE_ADDRESS_INFO;
-        address.buffer = import.buffer;
-        allocation.address = device().vk().GetBufferDeviceAddress(device().handle(), &address);
-    }
-}
-
-LastUse BufferState::last_use() const {
-    const std::lock_guard lock(mutex_);
-    return last_use_;
-}
-
-void BufferState::set_last_use(LastUse use) {
-    const std::lock_guard lock(mutex_);
-    last_use_ = std::move(use);
-}
-
-void BufferState::release() noexcept {
-    if (kind == Kind::owned) device_pointer()->memory().free(allocation);
-    allocation = {};
 }
 
 }  // namespace danaus::runtime

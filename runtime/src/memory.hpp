@@ -41,6 +41,7 @@ public:
     void free(Allocation& allocation) noexcept;
     void flush(const Allocation& allocation, std::uint64_t offset, std::uint64_t bytes);
     void invalidate(const Allocation& allocation, std::uint64_t offset, std::uint64_t bytes);
+    /// Bytes of live device buffers, without staging.
     [[nodiscard]] std::uint64_t allocated_bytes() const { return allocated_; }
 
 private:

@@ -46,6 +46,15 @@ const char* to_string(DeviceType type) {
     return "other";
 }
 
+std::string unusable_reason(const Capabilities& c) {
+    if (c.api_version < VK_API_VERSION_1_1) return "it has Vulkan 1.0, Vulkan 1.1 is needed";
+    if (!c.timeline_semaphore) return "it lacks timelineSemaphore";
+    if (c.max_push_constants < 128)
+        return fmt::format("it has {} bytes of push constants, 128 are needed", c.max_push_constants);
+    if (!c.compute_queue) return "it has no compute queue";
+    return {};
+}
+
 std::string uuid_to_string(const std::array<std::uint8_t, 16>& uuid) {
     std::string text;
     for (std::size_t i = 0; i < uuid.size(); ++i) {
@@ -171,6 +180,7 @@ Capabilities query_capabilities(const InstanceTable& vk, VkPhysicalDevice device
             c.device_memory = std::max<std::uint64_t>(c.device_memory, memory.memoryHeaps[i].size);
 
     const int family = compute_queue_family(vk, device);
+    c.compute_queue = family >= 0;
     if (family >= 0) c.timestamp_bits = queue_timestamp_bits(vk, device, static_cast<std::uint32_t>(family));
 
     const bool compute_subgroups = (subgroup.supportedStages & VK_SHADER_STAGE_COMPUTE_BIT) != 0;

@@ -2,6 +2,8 @@
 
 #include "device_state.hpp"
 
+#include <danaus/runtime/kernel_support.hpp>
+
 #include <algorithm>
 #include <array>
 #include <exception>
@@ -51,21 +53,14 @@ void Pipelines::check_kernel(const kernels::Kernel& kernel) const {
         throw Error(ErrorKind::unsupported,
                     fmt::format("kernel {} cannot run on {}: {}", info.name, caps.name, why));
     };
-    const auto access = static_cast<std::size_t>(device_.access());
-    if (info.code[access].empty()) refuse(std::string(info.absent[access]));
-    for (const auto& requirement : info.requirements)
-        if (!caps.has(std::string(requirement))) refuse(fmt::format("the device lacks {}", requirement));
+    if (const std::string reason = unusable_reason(kernel.module, caps, device_.access()); !reason.empty())
+        refuse(reason);
     if (const std::string wrong = kernels::check(kernel); !wrong.empty()) refuse(wrong);
-    if (info.push_bytes > caps.max_push_constants)
-        refuse(fmt::format("it needs {} bytes of push constants, the device has {}", info.push_bytes,
-                           caps.max_push_constants));
-    if (device_.access() == Access::descriptor && info.slots > caps.max_storage_buffers)
-        refuse(fmt::format("it binds {} storage buffers, the device allows {} in one stage", info.slots,
-                           caps.max_storage_buffers));
     for (std::size_t i = 0; i < info.constants.size(); ++i)
         if (info.constants[i].name == "local_size" && (kernel.constants[i] > caps.max_workgroup_invocations ||
                                                        kernel.constants[i] > caps.max_workgroup_size[0]))
-            refuse(fmt::format("local_size = {}, the device allows {}", kernel.constants[i],
+            refuse(fmt::format("local_size = {}, the device allows {} (max_workgroup_invocations)",
+                               kernel.constants[i],
                                std::min(caps.max_workgroup_invocations, caps.max_workgroup_size[0])));
 }
 

@@ -9,6 +9,14 @@
 #include <fmt/format.h>
 
 namespace danaus {
+namespace {
+
+runtime::DeviceState& open_state(const Device& device) {
+    device.state()->ensure_open();
+    return *device.state();
+}
+
+}  // namespace
 
 ProgramRecorder::ProgramRecorder(const Device& device) : device_(device) {
     if (!device) throw Error(ErrorKind::invalid_argument, "program: a null device handle");
@@ -22,11 +30,14 @@ Device ProgramRecorder::device() const {
 
 void ProgramRecorder::record(const Packet& packet) {
     if (packet.grid[0] == 0 || packet.grid[1] == 0 || packet.grid[2] == 0) return;
+    runtime::CommandWriter(open_state(device_)).validate(packet, true);
     steps_.emplace_back(packet);
 }
 
 void ProgramRecorder::record(const Copy& copy) {
-    if (copy.bytes) steps_.emplace_back(copy);
+    if (copy.bytes == 0) return;
+    runtime::CommandWriter(open_state(device_)).validate(copy, true);
+    steps_.emplace_back(copy);
 }
 
 Buffer ProgramRecorder::allocate(std::uint64_t bytes) {
@@ -78,6 +89,11 @@ void Program::emit(Recorder& recorder, const std::vector<Binding>& bindings) con
                 fmt::format("program: slot '{}' needs {} bytes from an offset that is a multiple of 16; bound to offset "
                             "{} of a buffer of {}",
                             binding.name, need, binding.offset, binding.buffer ? binding.buffer.size() : 0));
+        if (binding.buffer.is_placeholder() && !dynamic_cast<ProgramRecorder*>(&recorder))
+            throw Error(
+                ErrorKind::invalid_argument,
+                fmt::format("program: slot '{}' is bound to a slot of a program, which has no memory yet",
+                            binding.name));
         if (binding.buffer.device() != device_)
             throw Error(
                 ErrorKind::invalid_argument,

@@ -40,7 +40,7 @@ Stream::State::~State() {
 }
 
 void Stream::State::release() noexcept {
-    if (current_) destroy(*current_);
+    if (current_) drop(*current_);
     for (auto& frame : in_flight_) destroy(*frame);
     for (auto& frame : free_frames_) destroy(*frame);
     for (auto& staging : free_staging_) device_pointer()->memory().free(staging);
@@ -70,7 +70,7 @@ std::unique_ptr<Stream::State::Frame> Stream::State::make_frame() {
             VkQueryPoolCreateInfo queries{};
             queries.sType = VK_STRUCTURE_TYPE_QUERY_POOL_CREATE_INFO;
             queries.queryType = VK_QUERY_TYPE_TIMESTAMP;
-            queries.queryCount = 2 * packets_per_frame;
+            queries.queryCount = 2 * steps_per_frame;
             check(vk.CreateQueryPool(handle, &queries, nullptr, &frame->queries), "creating a query pool");
         }
         frame->descriptors = std::make_unique<runtime::DescriptorArena>(device(), 128, false);
@@ -93,7 +93,6 @@ void Stream::State::destroy(Frame& frame) noexcept {
 
 Stream::State::Frame& Stream::State::recording() {
     if (current_) return *current_;
-    retire_finished();
     std::unique_ptr<Frame> frame;
     if (!free_frames_.empty()) {
         frame = std::move(free_frames_.back());
@@ -111,26 +110,19 @@ Stream::State::Frame& Stream::State::recording() {
         throw;
     }
     if (frame->queries)
-        device().vk().CmdResetQueryPool(frame->commands, frame->queries, 0, 2 * packets_per_frame);
+        device().vk().CmdResetQueryPool(frame->commands, frame->queries, 0, 2 * steps_per_frame);
     current_ = std::move(frame);
     return *current_;
 }
 
-void Stream::State::retain(Frame& frame, const Buffer& buffer) {
+void Stream::State::drop(Frame& frame) noexcept {
+    for (const auto& buffer : frame.retained) buffer->uses.drop(*timeline_, submissions_ + 1);
+    destroy(frame);
+}
+
+void Stream::State::retain(Frame& frame, const Buffer& buffer, bool write) {
     const auto& state = buffer.state();
-    const runtime::LastUse last = state->last_use();
-    const std::uint64_t next = submissions_ + 1;
-    if (last.timeline == timeline_ && last.value == next) return;  // already in this frame
-    if (last.timeline && last.timeline != timeline_) {
-        if (last.value > last.timeline->submitted())
-            throw Error(
-                ErrorKind::invalid_argument,
-                "a buffer is in use by work that another stream has recorded but not flushed; flush that "
-                "stream first");
-        frame.waits.emplace_back(last.timeline, last.value);
-    }
-    frame.retained.push_back(state);
-    state->set_last_use({timeline_, next});
+    if (state->uses.admit(timeline_, submissions_ + 1, write, frame.waits)) frame.retained.push_back(state);
 }
 
 void Stream::State::record(const Packet& packet) {
@@ -138,9 +130,12 @@ void Stream::State::record(const Packet& packet) {
     runtime::DeviceState& state = device();
     const auto operands = writer_.resolve(packet);
     const auto& pipeline = state.pipelines().get(packet.kernel, !options_.refuse_to_compile);
+    const auto writes = [](const Operand& operand) { return operand.touch != Touch::read; };
+    for (const Operand& operand : packet.operands)
+        if (operand.buffer) operand.buffer.state()->uses.check(*timeline_, writes(operand));
     Frame& frame = recording();
     for (const Operand& operand : packet.operands)
-        if (operand.buffer) retain(frame, operand.buffer);
+        if (operand.buffer) retain(frame, operand.buffer, writes(operand));
     const std::uint32_t query = 2 * frame.packets;
     if (frame.queries) {
         state.vk().CmdWriteTimestamp(frame.commands, VK_PIPELINE_STAGE_BOTTOM_OF_PIPE_BIT, frame.queries,
@@ -153,6 +148,7 @@ void Stream::State::record(const Packet& packet) {
         state.vk().CmdWriteTimestamp(frame.commands, VK_PIPELINE_STAGE_BOTTOM_OF_PIPE_BIT, frame.queries,
                                      query + 1);
     ++frame.packets;
+    ++frame.steps;
     frame.work += packet.work;
     flush_if_full();
 }
@@ -160,17 +156,20 @@ void Stream::State::record(const Packet& packet) {
 void Stream::State::record(const Copy& copy) {
     if (copy.bytes == 0) return;
     device_pointer()->ensure_open();
-    writer_.validate(copy);
+    writer_.validate(copy, false);
+    copy.source.state()->uses.check(*timeline_, false);
+    copy.destination.state()->uses.check(*timeline_, true);
     Frame& frame = recording();
-    retain(frame, copy.source);
-    retain(frame, copy.destination);
+    retain(frame, copy.source, false);
+    retain(frame, copy.destination, true);
     writer_.copy(frame.commands, copy);
+    ++frame.steps;
     frame.work += copy.bytes / 4;
     flush_if_full();
 }
 
 void Stream::State::flush_if_full() {
-    if (current_->packets >= packets_per_frame || current_->work >= options_.work_budget) flush();
+    if (current_->steps >= steps_per_frame || current_->work >= options_.work_budget) flush();
 }
 
 Stream::State::Staging Stream::State::stage(std::uint64_t bytes) {
@@ -197,9 +196,12 @@ const runtime::BufferState& checked_range(const char* what, const runtime::Devic
     const auto& state = *buffer.state();
     if (state.device_pointer().get() != &device)
         throw Error(ErrorKind::invalid_argument, fmt::format("{}: the buffer lives on another device", what));
+    if (state.kind == runtime::BufferState::Kind::placeholder)
+        throw Error(ErrorKind::invalid_argument,
+                    fmt::format("{}: the buffer is an unbound slot of a program", what));
     if (bytes > state.size || offset > state.size - bytes)
-        throw Error(ErrorKind::invalid_argument, fmt::format("{}: bytes {} to {} of a buffer of {}", what,
-                                                             offset, offset + bytes, state.size));
+        throw Error(ErrorKind::invalid_argument, fmt::format("{}: {} bytes from byte {} of a buffer of {}",
+                                                             what, bytes, offset, state.size));
     return state;
 }
 
@@ -208,16 +210,19 @@ const runtime::BufferState& checked_range(const char* what, const runtime::Devic
 void Stream::State::upload(const Buffer& destination, std::uint64_t offset,
                            std::span<const std::byte> bytes) {
     const auto& target = checked_range("upload", device(), destination, offset, bytes.size());
+    destination.state()->uses.check(*timeline_, true);
     while (!bytes.empty()) {
         const Staging staging = stage(bytes.size());
         std::memcpy(static_cast<std::byte*>(staging.allocation.mapped) + staging.offset, bytes.data(),
                     staging.bytes);
         device().memory().flush(staging.allocation, staging.offset, staging.bytes);
         Frame& frame = recording();
-        retain(frame, destination);
+        retain(frame, destination, true);
         const VkBufferCopy region{staging.offset, target.base + offset, staging.bytes};
         writer_.copy_raw(frame.commands, staging.allocation.buffer, target.allocation.buffer, region,
                          runtime::interval_of(target, offset, staging.bytes, true));
+        ++frame.steps;
+        flush_if_full();
         bytes = bytes.subspan(staging.bytes);
         offset += staging.bytes;
     }
@@ -225,6 +230,7 @@ void Stream::State::upload(const Buffer& destination, std::uint64_t offset,
 
 void Stream::State::download(const Buffer& source, std::uint64_t offset, std::span<std::byte> bytes) {
     const auto& origin = checked_range("download", device(), source, offset, bytes.size());
+    source.state()->uses.check(*timeline_, false);
     while (!bytes.empty()) {
         // A download takes whole pieces of a submission of its own, so that no upload shares them.
         if (current_ && !current_->staging.empty()) flush();
@@ -233,7 +239,7 @@ void Stream::State::download(const Buffer& source, std::uint64_t offset, std::sp
         for (std::size_t done = 0; done < limit;) {
             const Staging staging = stage(limit - done);
             Frame& frame = recording();
-            retain(frame, source);
+            retain(frame, source, false);
             const VkBufferCopy region{origin.base + offset + done, staging.offset, staging.bytes};
             writer_.copy_raw(frame.commands, origin.allocation.buffer, staging.allocation.buffer, region,
                              runtime::interval_of(origin, offset + done, staging.bytes, false));
@@ -243,7 +249,7 @@ void Stream::State::download(const Buffer& source, std::uint64_t offset, std::sp
         writer_.host_barrier(recording().commands);
         const std::uint64_t value = flush();
         timeline_->wait(value);
-        // The frame still holds its staging memory: it is recycled only by retire_finished().
+        // The frame still holds its staging memory: it is recycled only by retire_until().
         for (const Staging& piece : pieces) {
             device().memory().invalidate(piece.allocation, piece.offset, piece.bytes);
             std::memcpy(bytes.data(), static_cast<const std::byte*>(piece.allocation.mapped) + piece.offset,
@@ -251,14 +257,33 @@ void Stream::State::download(const Buffer& source, std::uint64_t offset, std::sp
             bytes = bytes.subspan(piece.bytes);
             offset += piece.bytes;
         }
-        retire_finished();
+        retire_until(value);
     }
 }
 
 std::uint64_t Stream::State::flush() {
+    device_pointer()->ensure_open();
     if (!current_) return submissions_;
+    try {
+        submit(*current_);
+    } catch (...) {
+        drop(*current_);
+        current_.reset();
+        // What the dropped commands would have settled is open again.
+        writer_.hazards().assume_dirty();
+        throw;
+    }
+    submissions_ = current_->value;
+    timeline_->set_submitted(submissions_);
+    in_flight_.push_back(std::move(current_));
+    while (in_flight_.size() > options_.max_in_flight) {
+        wait(in_flight_.front()->value);
+    }
+    return submissions_;
+}
+
+void Stream::State::submit(Frame& frame) {
     runtime::DeviceState& state = device();
-    Frame& frame = *current_;
     check(state.vk().EndCommandBuffer(frame.commands), "ending a command buffer");
     frame.value = submissions_ + 1;
 
@@ -288,52 +313,48 @@ std::uint64_t Stream::State::flush() {
     info.signalSemaphoreCount = 1;
     info.pSignalSemaphores = &signal;
     state.submit(info);
-    submissions_ = frame.value;
-    timeline_->set_submitted(frame.value);
-    in_flight_.push_back(std::move(current_));
-    while (in_flight_.size() > options_.max_in_flight) {
-        timeline_->wait(in_flight_.front()->value);
-        retire_finished();
-    }
-    return submissions_;
 }
 
-void Stream::State::retire_finished() {
-    if (in_flight_.empty()) return;
-    const std::uint64_t reached = timeline_->reached();
+void Stream::State::retire_until(std::uint64_t reached) {
     while (!in_flight_.empty() && in_flight_.front()->value <= reached) {
         auto frame = std::move(in_flight_.front());
         in_flight_.pop_front();
-        recycle(std::move(frame));
+        try {
+            recycle(*frame);
+        } catch (...) {
+            destroy(*frame);
+            throw;
+        }
+        free_frames_.push_back(std::move(frame));
     }
 }
 
-void Stream::State::recycle(std::unique_ptr<Frame> frame) {
+void Stream::State::recycle(Frame& frame) {
     runtime::DeviceState& state = device();
-    if (frame->queries && frame->packets) {
-        std::vector<std::uint64_t> ticks(2 * frame->packets);
+    if (frame.queries && frame.packets) {
+        std::vector<std::uint64_t> ticks(2 * frame.packets);
         check(state.vk().GetQueryPoolResults(
-                  state.handle(), frame->queries, 0, 2 * frame->packets, ticks.size() * sizeof(std::uint64_t),
+                  state.handle(), frame.queries, 0, 2 * frame.packets, ticks.size() * sizeof(std::uint64_t),
                   ticks.data(), sizeof(std::uint64_t), VK_QUERY_RESULT_64_BIT | VK_QUERY_RESULT_WAIT_BIT),
               "reading timestamps");
         const std::uint32_t bits = state.capabilities().timestamp_bits;
         const std::uint64_t mask = bits >= 64 ? ~0ull : (1ull << bits) - 1;
-        for (std::size_t i = 0; i < frame->timings.size(); ++i)
-            frame->timings[i].nanoseconds = static_cast<double>((ticks[2 * i + 1] - ticks[2 * i]) & mask) *
-                                            state.capabilities().timestamp_period;
-        std::move(frame->timings.begin(), frame->timings.end(), std::back_inserter(finished_timings_));
-        frame->timings.clear();
+        for (std::size_t i = 0; i < frame.timings.size(); ++i)
+            frame.timings[i].nanoseconds = static_cast<double>((ticks[2 * i + 1] - ticks[2 * i]) & mask) *
+                                           state.capabilities().timestamp_period;
+        std::move(frame.timings.begin(), frame.timings.end(), std::back_inserter(finished_timings_));
+        frame.timings.clear();
     }
-    check(state.vk().ResetCommandPool(state.handle(), frame->pool, 0), "resetting a command pool");
-    frame->descriptors->reset();
-    frame->retained.clear();
-    frame->waits.clear();
-    free_staging_.insert(free_staging_.end(), frame->staging.begin(), frame->staging.end());
-    frame->staging.clear();
-    frame->staging_used = 0;
-    frame->packets = 0;
-    frame->work = 0;
-    free_frames_.push_back(std::move(frame));
+    check(state.vk().ResetCommandPool(state.handle(), frame.pool, 0), "resetting a command pool");
+    frame.descriptors->reset();
+    frame.retained.clear();
+    frame.waits.clear();
+    free_staging_.insert(free_staging_.end(), frame.staging.begin(), frame.staging.end());
+    frame.staging.clear();
+    frame.staging_used = 0;
+    frame.packets = 0;
+    frame.steps = 0;
+    frame.work = 0;
 }
 
 void Stream::State::wait(std::uint64_t value) {
@@ -341,7 +362,7 @@ void Stream::State::wait(std::uint64_t value) {
         throw Error(ErrorKind::invalid_argument,
                     fmt::format("wait for value {}, but only {} submissions were made", value, submissions_));
     timeline_->wait(value);
-    retire_finished();
+    retire_until(value);
 }
 
 bool Stream::State::passed(std::uint64_t value) const {
@@ -349,7 +370,7 @@ bool Stream::State::passed(std::uint64_t value) const {
 }
 
 std::vector<Timing> Stream::State::take_timings() {
-    retire_finished();
+    if (!in_flight_.empty()) retire_until(timeline_->reached());
     return std::exchange(finished_timings_, {});
 }
 
@@ -361,44 +382,49 @@ Stream::~Stream() = default;
 Stream::Stream(Stream&&) noexcept = default;
 Stream& Stream::operator=(Stream&&) noexcept = default;
 
+Stream::State& Stream::state() const {
+    if (!state_) throw Error(ErrorKind::invalid_argument, "stream: it was moved from");
+    return *state_;
+}
+
 Device Stream::device() const {
-    return Device(state_->device_pointer());
+    return Device(state().device_pointer());
 }
 void Stream::record(const Packet& packet) {
-    state_->record(packet);
+    state().record(packet);
 }
 void Stream::record(const Copy& copy) {
-    state_->record(copy);
+    state().record(copy);
 }
 Buffer Stream::allocate(std::uint64_t bytes) {
     return device().allocate(bytes);
 }
 void Stream::upload(const Buffer& destination, std::uint64_t offset, std::span<const std::byte> bytes) {
-    state_->upload(destination, offset, bytes);
+    state().upload(destination, offset, bytes);
 }
 void Stream::download(const Buffer& source, std::uint64_t offset, std::span<std::byte> bytes) {
-    state_->download(source, offset, bytes);
+    state().download(source, offset, bytes);
 }
 std::uint64_t Stream::flush() {
-    return state_->flush();
+    return state().flush();
 }
 void Stream::wait(std::uint64_t value) {
-    state_->wait(value);
+    state().wait(value);
 }
 void Stream::finish() {
-    state_->wait(state_->flush());
+    state().wait(state().flush());
 }
 bool Stream::passed(std::uint64_t value) const {
-    return state_->passed(value);
+    return state().passed(value);
 }
 std::uint64_t Stream::submissions() const {
-    return state_->submissions();
+    return state().submissions();
 }
 std::uint64_t Stream::barriers() const {
-    return state_->barriers();
+    return state().barriers();
 }
 std::vector<Timing> Stream::timings() {
-    return state_->take_timings();
+    return state().take_timings();
 }
 
 }  // namespace danaus

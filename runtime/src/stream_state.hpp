@@ -37,19 +37,20 @@ private:
     // Bytes of one staging piece, and of staging memory that one submission may hold.
     static constexpr std::uint64_t staging_piece = 4ull << 20;
     static constexpr std::size_t pieces_per_frame = 8;
-    // Packets after which a submission is flushed even if its work is small.
-    static constexpr std::uint32_t packets_per_frame = 1024;
+    // Steps after which a submission is flushed even if its work is small.
+    static constexpr std::uint32_t steps_per_frame = 1024;
 
     struct Frame {
         VkCommandPool pool = VK_NULL_HANDLE;
         VkCommandBuffer commands = VK_NULL_HANDLE;
         VkQueryPool queries = VK_NULL_HANDLE;
         std::unique_ptr<runtime::DescriptorArena> descriptors;
-        std::uint64_t value = 0;  // timeline value that completes it
-        std::uint32_t packets = 0;
+        std::uint64_t value = 0;    // timeline value that completes it
+        std::uint32_t steps = 0;    // packets, copies and pieces of uploads
+        std::uint32_t packets = 0;  // of which have timestamps
         std::uint64_t work = 0;
         std::vector<std::shared_ptr<runtime::BufferState>> retained;
-        std::vector<std::pair<std::shared_ptr<runtime::Timeline>, std::uint64_t>> waits;
+        std::vector<runtime::Use> waits;
         std::vector<runtime::Allocation> staging;
         std::uint64_t staging_used = 0;  // of the last staging piece
         std::vector<Timing> timings;     // names now, times when finished
@@ -59,9 +60,15 @@ private:
     Frame& recording();
     std::unique_ptr<Frame> make_frame();
     void destroy(Frame& frame) noexcept;
-    void recycle(std::unique_ptr<Frame> frame);
-    void retire_finished();
-    void retain(Frame& frame, const Buffer& buffer);
+    void submit(Frame& frame);
+    void recycle(Frame& frame);
+    /// Recycles the frames up to timeline value `reached`. Values come from waits, not from asking the
+    /// semaphore between submissions: synchronization validation forgets what is in flight when asked, and
+    /// then misses hazards across submissions.
+    void retire_until(std::uint64_t reached);
+    /// Forgets a frame that will not be submitted.
+    void drop(Frame& frame) noexcept;
+    void retain(Frame& frame, const Buffer& buffer, bool write);
     void flush_if_full();
     /// A staging range of at most `bytes` bytes in the current frame: allocation, offset, length.
     struct Staging {

@@ -73,24 +73,30 @@ void check(VkResult result, const char* what) {
     throw Error(kind, std::string(what) + " failed: " + to_string(result), static_cast<std::int32_t>(result));
 }
 
-PFN_vkGetInstanceProcAddr load_vulkan() {
-    // The loader stays loaded for the life of the process: drivers do not survive being unloaded.
+std::span<const char* const> system_loader_names() {
 #if defined(_WIN32)
-    HMODULE module = LoadLibraryA("vulkan-1.dll");
-    if (!module) return nullptr;
-    return reinterpret_cast<PFN_vkGetInstanceProcAddr>(
-        reinterpret_cast<void*>(GetProcAddress(module, "vkGetInstanceProcAddr")));
+    static constexpr const char* names[] = {"vulkan-1.dll"};
+#elif defined(__APPLE__)
+    static constexpr const char* names[] = {"libvulkan.dylib", "libvulkan.1.dylib", "libMoltenVK.dylib"};
 #else
-#if defined(__APPLE__)
-    const char* const names[] = {"libvulkan.dylib", "libvulkan.1.dylib", "libMoltenVK.dylib"};
-#else
-    const char* const names[] = {"libvulkan.so.1", "libvulkan.so"};
+    static constexpr const char* names[] = {"libvulkan.so.1", "libvulkan.so"};
 #endif
-    for (const char* name : names)
+    return names;
+}
+
+PFN_vkGetInstanceProcAddr load_vulkan(std::span<const char* const> names) {
+    // The loader stays loaded for the life of the process: drivers do not survive being unloaded.
+    for (const char* name : names) {
+#if defined(_WIN32)
+        if (HMODULE module = LoadLibraryA(name))
+            return reinterpret_cast<PFN_vkGetInstanceProcAddr>(
+                reinterpret_cast<void*>(GetProcAddress(module, "vkGetInstanceProcAddr")));
+#else
         if (void* module = dlopen(name, RTLD_NOW | RTLD_LOCAL))
             return reinterpret_cast<PFN_vkGetInstanceProcAddr>(dlsym(module, "vkGetInstanceProcAddr"));
-    return nullptr;
 #endif
+    }
+    return nullptr;
 }
 
 }  // namespace danaus::runtime

@@ -6,6 +6,7 @@
 #define VK_NO_PROTOTYPES
 #include <danaus/runtime/error.hpp>
 
+#include <span>
 #include <string>
 
 #include <vulkan/vulkan.h>
@@ -103,7 +104,10 @@ std::string to_string(VkResult result);
 /// Throws the Error that fits `result` unless it is a success code. `what` says what was being done.
 void check(VkResult result, const char* what);
 
-/// vkGetInstanceProcAddr of the system's Vulkan loader, opened once per call; null when there is none.
-PFN_vkGetInstanceProcAddr load_vulkan();
+/// What the Vulkan loader's library is called on this system.
+std::span<const char* const> system_loader_names();
+
+/// vkGetInstanceProcAddr of the first library of `names` that can be opened; null when none can.
+PFN_vkGetInstanceProcAddr load_vulkan(std::span<const char* const> names);
 
 }  // namespace danaus::runtime

@@ -1,6 +1,8 @@
 // What a device is and can do: one plain struct, read by plans and tests alike.
 #pragma once
 
+#include <danaus/runtime/export.hpp>
+
 #include <array>
 #include <cstdint>
 #include <string>
@@ -43,6 +45,7 @@ struct Capabilities {
     std::uint32_t timestamp_bits = 0;              ///< 0: the queue has no timestamps
 
     // Features.
+    bool compute_queue = false;          ///< required
     bool timeline_semaphore = false;     ///< required
     bool buffer_device_address = false;  ///< else operands are reached through descriptors
     bool shader_float16 = false;
@@ -54,16 +57,19 @@ struct Capabilities {
     bool portability_subset = false;  ///< the driver is a layered one (MoltenVK)
 
     /// Whether a requirement named in kernels.json ("subgroup_shuffle", …) is met.
-    [[nodiscard]] bool has(const std::string& requirement) const;
+    [[nodiscard]] DANAUS_EXPORT bool has(const std::string& requirement) const;
 };
 
 /// "Mesa 26.2.6 …" style one-line identity: name, driver and API version.
-[[nodiscard]] std::string describe(const Capabilities& capabilities);
+[[nodiscard]] DANAUS_EXPORT std::string describe(const Capabilities& capabilities);
 
 /// Lower-case name of a device type, as danaus-info prints it.
-[[nodiscard]] const char* to_string(DeviceType type);
+[[nodiscard]] DANAUS_EXPORT const char* to_string(DeviceType type);
+
+/// Why the library cannot use a device of these capabilities at all; "" when it can.
+[[nodiscard]] DANAUS_EXPORT std::string unusable_reason(const Capabilities& capabilities);
 
 /// A UUID as 32 lower-case hexadecimal digits with the usual dashes.
-[[nodiscard]] std::string uuid_to_string(const std::array<std::uint8_t, 16>& uuid);
+[[nodiscard]] DANAUS_EXPORT std::string uuid_to_string(const std::array<std::uint8_t, 16>& uuid);
 
 }  // namespace danaus

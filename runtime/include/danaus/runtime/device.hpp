@@ -29,9 +29,9 @@ enum class Severity : std::uint32_t { information, warning, error };
 /// How Device::open chooses and creates a device. A default-constructed one means "the default rules".
 struct DeviceOptions {
     /// Index in list_devices(), UUID, or part of a name (case-insensitive). When unset, the environment
-    /// variable DANAUS_DEVICE is used the same way; when that is unset too, the first device of the best type
-    /// is taken: discrete, integrated, virtual, other, CPU. When set (even to ""), the environment is not
-    /// read.
+    /// variable DANAUS_DEVICE is used the same way; when that is unset too, the first usable device of the
+    /// best type is taken: discrete, integrated, virtual, other, CPU. When set (even to ""), the environment
+    /// is not read. A number that is no index is looked for in the names.
     std::optional<std::string> select;
     /// How kernels reach operands. Unset: device addresses where the device has them, else descriptors.
     std::optional<Access> access;
@@ -84,7 +84,8 @@ public:
     void save_pipeline_cache() const;
 
     /// Waits until the device is idle, frees everything it owns and makes surviving handles inert: using one
-    /// throws Error(closed), destroying one is safe. Called by the last handle if not before.
+    /// throws Error(closed), destroying one is safe. Called by the last handle if not before. No other thread
+    /// may be using the device or its objects meanwhile.
     void close();
     [[nodiscard]] bool is_open() const noexcept;
 

@@ -34,8 +34,8 @@ struct Timing {
 
 /// Owns command buffers and submits them in order to the device's queue. Barriers are placed from the
 /// packets' byte ranges and last across submissions. Used by one thread at a time; different streams may run
-/// on different threads, and a buffer last used on another stream is waited for (that stream must have
-/// flushed).
+/// on different threads. A read waits for the buffer's last write on another stream, a write for all its uses
+/// there; work to wait for must have been flushed, Error(invalid_argument) otherwise.
 class DANAUS_EXPORT Stream final : public Recorder {
 public:
     explicit Stream(const Device& device, const StreamOptions& options = {});
@@ -55,7 +55,8 @@ public:
     /// Flushes, waits for the work recorded so far and copies bytes of a buffer to the host.
     void download(const Buffer& source, std::uint64_t offset, std::span<std::byte> bytes);
 
-    /// Submits what was recorded. Returns the timeline value that completes it.
+    /// Submits what was recorded. Returns the timeline value that completes it. What was recorded is dropped
+    /// when the device refuses it (device loss, out of memory).
     std::uint64_t flush();
     /// Waits until timeline value `value` (from flush()) has passed.
     void wait(std::uint64_t value);
@@ -72,6 +73,8 @@ public:
     [[nodiscard]] std::vector<Timing> timings();
 
     class State;
+    /// For the library's own layers and tests. Throws Error(invalid_argument) when the stream was moved from.
+    [[nodiscard]] State& state() const;
 
 private:
     std::unique_ptr<State> state_;

@@ -1,0 +1,183 @@
+// Opening a device: the choice, the environment, what a device must have, what is missing from the machine.
+#include "support/device.hpp"
+
+#include "instance.hpp"
+#include "vk.hpp"
+
+#include <cstdlib>
+#include <optional>
+#include <string>
+
+#include <gtest/gtest.h>
+
+namespace danaus {
+namespace {
+
+using test::device_options;
+using test::expect_error;
+
+// The environment variable, as it was before at the end of the scope.
+class Environment {
+public:
+    explicit Environment(const char* value) {
+        if (const char* old = std::getenv("DANAUS_DEVICE")) before_ = old;
+        if (value)
+            setenv("DANAUS_DEVICE", value, 1);
+        else
+            unsetenv("DANAUS_DEVICE");
+    }
+    ~Environment() {
+        if (before_)
+            setenv("DANAUS_DEVICE", before_->c_str(), 1);
+        else
+            unsetenv("DANAUS_DEVICE");
+    }
+    Environment(const Environment&) = delete;
+    Environment& operator=(const Environment&) = delete;
+
+private:
+    std::optional<std::string> before_;
+};
+
+std::string choice_of(const std::optional<std::string>& select) {
+    DeviceOptions options = device_options();
+    options.select = select;
+    Device device = Device::open(options);
+    std::string choice = device.choice();
+    device.close();
+    return choice;
+}
+
+std::string upper(std::string text) {
+    for (char& c : text)
+        if (c >= 'a' && c <= 'z') c = static_cast<char>(c - 'a' + 'A');
+    return text;
+}
+
+TEST(Choice, ByIndexUuidAndPartOfTheName) {
+    const auto devices = list_devices();
+    ASSERT_FALSE(devices.empty());
+    const Capabilities& first = devices.front();
+    EXPECT_EQ(choice_of("0"), "asked for by select = '0'");
+    const std::string uuid = uuid_to_string(first.device_uuid);
+    EXPECT_EQ(uuid.size(), 36u);
+    EXPECT_EQ(choice_of(uuid), "asked for by select = '" + uuid + "'");
+    EXPECT_NE(choice_of(upper(uuid)).find("asked for"), std::string::npos);
+    const std::string part = upper(first.name.substr(0, first.name.size() / 2));
+    EXPECT_EQ(choice_of(part), "asked for by select = '" + part + "'");
+    for (std::size_t i = 0; i < devices.size(); ++i) {
+        DeviceOptions options = device_options();
+        options.select = std::to_string(i);
+        options.access.reset();
+        Device device = Device::open(options);
+        EXPECT_EQ(device.capabilities().name, devices[i].name);
+        EXPECT_EQ(device.capabilities().device_uuid, devices[i].device_uuid);
+        device.close();
+    }
+}
+
+TEST(Choice, ANumberMayBePartOfAName) {
+    // The index is tried first, then the names: every digit of a name finds a device.
+    const std::string name = list_devices().front().name;
+    for (const char digit : name)
+        if (digit >= '0' && digit <= '9') {
+            EXPECT_NE(choice_of(std::string(1, digit)).find("asked for"), std::string::npos);
+        }
+}
+
+TEST(Choice, AWrongOneNamesWhatThereIs) {
+    const auto devices = list_devices();
+    for (const char* wrong : {"no such device", "99999", "-1", "00000000-0000-0000-0000-00000000dead"})
+        expect_error(ErrorKind::no_device,
+                     {"select = '" + std::string(wrong) + "'", "there are: 0: " + devices.front().name},
+                     [&] { (void)choice_of(wrong); });
+}
+
+TEST(Choice, TheEnvironmentIsReadByDefaultRulesOnly) {
+    const Environment environment("no such device");
+    expect_error(ErrorKind::no_device, {"DANAUS_DEVICE = 'no such device'", "there are: 0: "},
+                 [] { (void)choice_of({}); });
+    EXPECT_EQ(choice_of("0"), "asked for by select = '0'");
+    EXPECT_EQ(choice_of("").find("DANAUS_DEVICE"), std::string::npos);
+}
+
+TEST(Choice, TheEnvironmentDecides) {
+    const Environment environment("0");
+    EXPECT_EQ(choice_of({}), "asked for by DANAUS_DEVICE = '0'");
+}
+
+TEST(Choice, WithoutARequestTheBestTypeIsTaken) {
+    for (const char* value : {static_cast<const char*>(nullptr), ""}) {
+        const Environment environment(value);
+        const auto devices = list_devices();
+        const std::string choice = choice_of({});
+        if (devices.size() == 1) {
+            EXPECT_EQ(choice, std::string("the only device (") + to_string(devices[0].type) + ")");
+        } else {
+            EXPECT_NE(choice.find("device of " + std::to_string(devices.size())), std::string::npos);
+        }
+        EXPECT_EQ(choice, choice_of(""));
+    }
+}
+
+TEST(Choice, CapabilitiesAreThoseListed) {
+    const Capabilities listed = list_devices().front();
+    EXPECT_GE(listed.max_workgroup_invocations, 128u);
+    EXPECT_GE(listed.max_push_constants, 128u);
+    EXPECT_GE(listed.max_storage_range, 1u << 27);
+    EXPECT_GT(listed.device_memory, 0u);
+    EXPECT_GT(listed.api_version, 0u);
+    EXPECT_EQ(unusable_reason(listed), "");
+    EXPECT_EQ(describe(listed).find(listed.name), 0u);
+    EXPECT_NE(describe(listed).find("Vulkan 1."), std::string::npos);
+    expect_error(ErrorKind::unsupported, {"'antigravity'"}, [&] { (void)listed.has("antigravity"); });
+}
+
+TEST(Missing, NoLoader) {
+    const char* const names[] = {"libno-such-loader.so.1", "libno-such-loader.so"};
+    EXPECT_EQ(runtime::load_vulkan(names), nullptr);
+    expect_error(ErrorKind::no_device, {"no Vulkan loader", "libno-such-loader.so.1", "install"}, [&] {
+        runtime::Instance::Options options;
+        options.loader_names = names;
+        const runtime::Instance instance(options);
+    });
+    EXPECT_NE(runtime::load_vulkan(runtime::system_loader_names()), nullptr);
+}
+
+TEST(Missing, ANeededFeature) {
+    const auto refused = [](const std::vector<std::string>& parts, void (*cap)(Capabilities&)) {
+        expect_error(ErrorKind::no_device, parts, [&] { (void)test::capped_device(cap); });
+    };
+    refused({"cannot be used", "timelineSemaphore"}, [](Capabilities& c) { c.timeline_semaphore = false; });
+    refused({"cannot be used", "Vulkan 1.0", "1.1 is needed"},
+            [](Capabilities& c) { c.api_version = 1 << 22; });
+    refused({"cannot be used", "64 bytes of push constants", "128"},
+            [](Capabilities& c) { c.max_push_constants = 64; });
+    refused({"cannot be used", "no compute queue"}, [](Capabilities& c) { c.compute_queue = false; });
+}
+
+TEST(Missing, DeviceAddresses) {
+    DeviceOptions options = device_options();
+    options.cap = [](Capabilities& c) { c.buffer_device_address = false; };
+    options.access = Access::address;
+    expect_error(ErrorKind::unsupported, {"access = address", "bufferDeviceAddress"},
+                 [&] { (void)Device::open(options); });
+    options.access.reset();
+    Device device = Device::open(options);
+    EXPECT_EQ(device.access(), Access::descriptor);
+    EXPECT_FALSE(device.capabilities().buffer_device_address);
+    {
+        Stream stream(device);
+        const Tensor tensor = upload(stream, std::vector<float>(10, 2.5f), {10});
+        EXPECT_EQ(download(stream, convert(stream, tensor, DataType::bf16)), std::vector<float>(10, 2.5f));
+    }
+    device.close();
+    options.cap = {};
+    Device whole = Device::open(options);
+    EXPECT_EQ(whole.access(),
+              whole.capabilities().buffer_device_address ? Access::address : Access::descriptor);
+    whole.close();
+}
+
+}  // namespace
+}  // namespace danaus
