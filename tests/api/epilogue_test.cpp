@@ -157,11 +157,11 @@ RC_GTEST_PROP(EpilogueBackward, AgreesForAnyShapeAndStride, ()) {
 TEST(EpilogueBackward, LargeTensorsAreSplit) {
     const Device small = test::capped_device([](Capabilities& caps) { caps.max_storage_range = 1 << 14; });
     Stream stream(small);
-    const auto dy = test::drawn(DataType::f32, 300 * 70, 1), z = test::drawn(DataType::f32, 300 * 70, 2);
+    const auto dy = test::drawn(DataType::f16, 300 * 70, 1), z = test::drawn(DataType::f16, 300 * 70, 2);
     const Tensor bias = empty(stream, DataType::f32, {70});
-    const Tensor dz = epilogue_backward(stream, upload(stream, dy, {300, 70}), upload(stream, z, {300, 70}),
-                                        Activation::gelu, bias);
-    EXPECT_EQ(compare(DataType::f32, Activation::gelu, download(stream, dz), download(stream, bias),
+    const Tensor dz = epilogue_backward(stream, upload(stream, dy, {300, 70}, DataType::f16),
+                                        upload(stream, z, {300, 70}, DataType::f16), Activation::gelu, bias);
+    EXPECT_EQ(compare(DataType::f16, Activation::gelu, download(stream, dz), download(stream, bias),
                       Matrix(300, 70, dy), Matrix(300, 70, z)),
               "");
     test::Capture capture(device());
