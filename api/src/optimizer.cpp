@@ -20,11 +20,12 @@ enum StateWord : std::uint64_t {
     state_good_steps,
     state_found_inf,
     state_norm,
-    state_factor,
+    state_unscale,
     state_learning_rate,
     state_correction1,
     state_correction2,
     state_skipped,
+    state_clip,
     state_words
 };
 
@@ -96,8 +97,8 @@ void check(const StepOptions& step) {
     require_nonnegative("max_norm", step.max_norm);
     const LossScaling& scaling = step.loss_scaling;
     if (!scaling.enabled) return;
-    require(std::isfinite(scaling.initial) && std::isnormal(scaling.initial) && scaling.initial > 0.0f,
-            "loss_scaling.initial: {}, a positive number is needed", scaling.initial);
+    require(scaling.initial >= 0x1p-126f && scaling.initial <= 0x1p126f,
+            "loss_scaling.initial: {}, a positive number from 2^-126 to 2^126 is needed", scaling.initial);
     require(std::isfinite(scaling.growth) && scaling.growth >= 1.0f,
             "loss_scaling.growth: {}, at least 1 is needed", scaling.growth);
     require(scaling.backoff > 0.0f && scaling.backoff <= 1.0f,

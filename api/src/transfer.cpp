@@ -1,5 +1,7 @@
 // Moving elements: fill, strided copy with conversion, upload and download.
 #include "check.hpp"
+#include "flat.hpp"
+#include "multiply.hpp"
 
 #include <algorithm>
 #include <array>
@@ -59,11 +61,14 @@ std::uint32_t bits_of(DataType type) {
     return is_floating(type) ? static_cast<std::uint32_t>(type) : static_cast<std::uint32_t>(DataType::f32);
 }
 
-// Offsets inside a dispatch have 32 bits: a larger box is halved along its largest reach.
+// A box that one dispatch cannot reach is halved along its largest reach.
 void record_box(Recorder& recorder, const Tensor& out, const Tensor& in, const Box& box) {
-    constexpr std::uint64_t limit = 1ull << 31;
+    const Device device = recorder.device();
+    const auto limit = [&](const Tensor& tensor) {
+        return detail::operand_limit(device.capabilities(), device.access(), tensor.type());
+    };
     const std::uint64_t from_span = box.span(&Dimension::source), to_span = box.span(&Dimension::destination);
-    if (from_span > limit || to_span > limit) {
+    if (from_span > limit(in) || to_span > limit(out)) {
         const auto reach = [](const Dimension& d) {
             return d.size * std::max({d.source, d.destination, std::uint64_t{1}});
         };
@@ -217,9 +222,7 @@ void fill_into(Recorder& recorder, const Tensor& out, double value) {
     struct Fields {
         std::uint32_t count, value;
     };
-    constexpr std::uint64_t piece = 1ull << 30;
-    for (std::uint64_t done = 0; done < cell.elements(); done += piece) {
-        const std::uint64_t count = std::min(piece, cell.elements() - done);
+    detail::for_pieces(recorder, cell.elements(), [&](std::uint64_t done, std::uint64_t count) {
         const kernels::Fill kernel;
         Packet packet;
         packet.kernel = kernel.kernel();
@@ -231,7 +234,7 @@ void fill_into(Recorder& recorder, const Tensor& out, double value) {
         packet.work = count;
         packet.label = "fill";
         recorder.record(packet);
-    }
+    });
     if (!words) {
         Shape zeros = out.shape();
         for (std::size_t i = 0; i < zeros.rank(); ++i) zeros[i] = 0;

@@ -13,7 +13,8 @@ const uint NO_WORKING_COPY = 3;  // the master is the working copy
 float state_value(uint word) { return uintBitsToFloat(load(STATE, word, 0u)); }
 
 uint step_count = load(STATE, STATE_STEP, 0u);
-float gradient_factor = state_value(STATE_FACTOR);
+float unscale = state_value(STATE_UNSCALE);
+float clip = state_value(STATE_CLIP);
 float learning_rate = state_value(STATE_LEARNING_RATE);
 
 float update(uint i, float gradient, float weight);
@@ -21,7 +22,8 @@ float update(uint i, float gradient, float weight);
 float updated(uint i) {
     const float gradient = load_float(GRADIENT, gradient_type, 0u, i);
     const float weight = uintBitsToFloat(load(MASTER, 0u, i));
-    const float result = update(i, gradient * gradient_factor, weight);
+    precise float plain = gradient * unscale;  // first, since unscale · clip may be subnormal
+    const float result = update(i, plain * clip, weight);
     store(MASTER, 0u, i, floatBitsToUint(result));
     return result;
 }

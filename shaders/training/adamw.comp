@@ -1,9 +1,9 @@
 // adamw: one parameter's update by Adam with decoupled weight decay, master and working copy in one pass.
 //
-//   g = factor · gradient       m ← β1 m + (1 - β1) g       v ← β2 v + (1 - β2) g²
+//   g = clip · unscale · gradient       m ← β1 m + (1 - β1) g       v ← β2 v + (1 - β2) g²
 //   w ← w - learning_rate · (weight_decay · w + (m / c1) / (√(v / c2) + ε)),   c1 = 1 - β1^step, c2 = 1 - β2^step
 //
-//   state ─ factor, learning rate, c1, c2    gradient, master, m, v: count elements, contiguous (update.glsl)
+//   state ─ unscale, clip, learning rate, c1, c2    gradient, master, m, v: count elements, contiguous (update.glsl)
 #version 460
 #extension GL_GOOGLE_include_directive : require
 

@@ -1,10 +1,10 @@
 // sgd: one parameter's update by stochastic gradient descent with momentum, master and working copy in one pass.
 //
-//   g ← factor · gradient + weight_decay · w
+//   g ← clip · unscale · gradient + weight_decay · w
 //   v ← first step ? g : momentum · v + (1 - dampening) · g          (momentum only)
 //   w ← w - learning_rate · (nesterov ? g + momentum · v : v)
 //
-//   state ─ factor, learning rate, step      gradient, master, velocity: count elements, contiguous (update.glsl)
+//   state ─ unscale, clip, learning rate, step      gradient, master, velocity: count elements, contiguous (update.glsl)
 #version 460
 #extension GL_GOOGLE_include_directive : require
 

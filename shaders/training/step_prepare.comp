@@ -1,11 +1,11 @@
 // step_prepare: what one optimizer step needs to know, written to its state before the parameters are updated.
 //
-//   partials of all gradients ──► found_inf, norm ──► factor = clip / loss scale,  step += 1, bias corrections
+//   partials of all gradients ──► found_inf, norm ──► unscale, clip,  step += 1, bias corrections
 //                                        └─ found_inf: step unchanged, loss scale · backoff, skipped += 1
 //
 // One workgroup. The updates that follow do nothing when found_inf is set. With max_norm > 0 a norm beyond fp32 counts
-// as found_inf too. The loss scale grows after growth_interval good steps, unless that leaves fp32. Corrections follow
-// c ← β c + (1 - β), which is 1 - β^step without the cancellation.
+// as found_inf too. The loss scale grows after growth_interval good steps, and it and its reciprocal stay normal
+// numbers. Corrections follow c ← β c + (1 - β), which is 1 - β^step without the cancellation.
 #version 460
 #extension GL_GOOGLE_include_directive : require
 
@@ -19,6 +19,8 @@
 #include "training_state.glsl"
 
 layout(local_size_x_id = 0) in;
+
+const float LARGEST_SCALE = 8.507059173023462e37;  // 2^126
 
 #define PARTIALS 0
 #define STATE 1
@@ -37,14 +39,13 @@ void main() {
     const float scale = get(STATE_LOSS_SCALE);
     const float norm = sqrt(total.x);
     const bool found = total.y > 0.0 || (push.max_norm > 0.0 && !is_finite(norm));
-    float factor = 1.0 / scale;
-    if (push.max_norm > 0.0) factor *= min(1.0, push.max_norm / (norm + 1e-6));
     store(STATE, 0u, STATE_FOUND_INF, found ? 1u : 0u);
     store(STATE, 0u, STATE_NORM, total.y > 0.0 ? 0x7fc00000u : floatBitsToUint(norm));
-    put(STATE_FACTOR, factor);
+    put(STATE_UNSCALE, 1.0 / scale);
+    put(STATE_CLIP, push.max_norm > 0.0 ? min(1.0, push.max_norm / (norm + 1e-6)) : 1.0);
     if (found) {
         increment(STATE_SKIPPED);
-        if (push.growth_interval > 0) put(STATE_LOSS_SCALE, max(scale * push.backoff, 1.17549435e-38));
+        if (push.growth_interval > 0) put(STATE_LOSS_SCALE, max(scale * push.backoff, 1.0 / LARGEST_SCALE));
         store(STATE, 0u, STATE_GOOD_STEPS, 0u);
         return;
     }
@@ -54,5 +55,5 @@ void main() {
     const uint good = load(STATE, 0u, STATE_GOOD_STEPS) + 1;
     const bool grow = push.growth_interval > 0 && good >= push.growth_interval;
     store(STATE, 0u, STATE_GOOD_STEPS, grow ? 0u : good);
-    if (grow && is_finite(scale * push.growth)) put(STATE_LOSS_SCALE, scale * push.growth);
+    if (grow && scale * push.growth <= LARGEST_SCALE) put(STATE_LOSS_SCALE, scale * push.growth);
 }

@@ -49,7 +49,7 @@ struct AdamWOptions {
 /// Multiplies the loss, so that small gradients survive 16-bit types, and divides the gradients again. A step
 /// that meets a gradient that is infinite or NaN changes no weight, no moment and no step count, and
 /// multiplies the scale by `backoff`; after `growth_interval` good steps in a row it is multiplied by
-/// `growth`, unless that leaves f32. P. Micikevicius et al., "Mixed precision training", ICLR 2018.
+/// `growth`, as long as that is at most 2¹²⁶. P. Micikevicius et al., "Mixed precision training", ICLR 2018.
 struct LossScaling {
     bool enabled = false;  ///< off: the scale is 1, and gradients are only checked when they are clipped
     float initial = 65536.0f;
