@@ -7,7 +7,8 @@
 //   uvec4 load_group(row, group, present)          needs DENSE_IN, a slot, and IN_PAIRS, IN_COLUMN
 //   void  store_group(row, group, present, value)  needs DENSE_OUT, a slot, and OUT_PAIRS, OUT_COLUMN
 //   uint  keep_two(keys)                           four bits, exactly two set: the larger keys, ties the lower index
-//   uint  magnitude_key(bits)                      orders |x|: NaN above infinity, and above 0 even for zero
+//                                                 (so a missing column, key 0, loses to a real one)
+//   uint  magnitude_key(bits)                      orders |x|: NaN above infinity, all NaNs alike
 //
 // `row` is the offset of the row's first element, IN_COLUMN and OUT_COLUMN the stride between columns. IN_PAIRS and
 // OUT_PAIRS promise a column stride of 1, even row offsets and an operand that starts at a multiple of two elements;
@@ -73,7 +74,7 @@ void store_group(uint row, uint group, uint present, uvec4 value) {
 uint magnitude_key(uint bits) {
     const uint infinity = TYPE == F32 ? 0x7f800000u : TYPE == F16 ? 0x7c00u : 0x7f80u;
     const uint magnitude = bits & (TYPE == F32 ? 0x7fffffffu : 0x7fffu);
-    return min(magnitude, infinity + 1) + 1;
+    return min(magnitude, infinity + 1);
 }
 
 uint keep_two(uvec4 keys) {

@@ -202,6 +202,15 @@ TEST(Sparse24, RanksTiesZerosNanAndInfinity) {
             EXPECT_EQ(download_u32(stream, select_mask(stream, w)), std::vector<std::uint32_t>{c.mask})
                 << to_string(type) << " of " << c.w.size() << ", " << c.mask;
         }
+    // NaNs are alike, whatever their payload.
+    const Tensor words =
+        upload(stream, std::vector<std::uint32_t>{0x7f800000, 0x7fc00000, 0xff800001, 0x7fffffff}, {1, 4});
+    const Tensor payloads(words.buffer(), DataType::f32, {1, 4});
+    EXPECT_EQ(download_u32(stream, select_mask(stream, payloads)), std::vector<std::uint32_t>{0b0110});
+    const Tensor halves = upload(stream, std::vector<std::uint32_t>{0x7e007f80, 0xffff7fff}, {1, 2});
+    for (const DataType type : {DataType::f16, DataType::bf16})  // infinity is 0x7c00, 0x7f80
+        EXPECT_EQ(download_u32(stream, select_mask(stream, Tensor(halves.buffer(), type, {1, 4}))),
+                  std::vector<std::uint32_t>{type == DataType::f16 ? 0b0011u : 0b1100u});
     // The denormals of f32 have a magnitude too, on devices that flush them as well.
     const Tensor tiny = upload(stream, std::vector<float>{0, 0x1p-149f, -0x1p-140f, 0x1p-148f}, {1, 4});
     EXPECT_EQ(download_u32(stream, select_mask(stream, tiny)), std::vector<std::uint32_t>{0b1100});
