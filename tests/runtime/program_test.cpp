@@ -55,9 +55,9 @@ TEST(Program, BindsAtOffsets) {
     Words before(200);
     for (std::uint32_t i = 0; i < 200; ++i) before[i] = 1000 + i;
     put(stream, pool, before);
-    program.emit(stream, {{"out", pool, 136 * 4}, {"in", pool, 3 * 4}});
+    program.emit(stream, {{"out", pool, 136 * 4}, {"in", pool, 4 * 4}});
     Words expected = before;
-    std::copy_n(before.begin() + 3, 32, expected.begin() + 136);
+    std::copy_n(before.begin() + 4, 32, expected.begin() + 136);
     std::fill_n(expected.begin() + 168, 32, 7u);
     EXPECT_EQ(get(stream, pool, 0, 200), expected);
 }
@@ -111,10 +111,10 @@ TEST(Program, WrongBindingsRecordNothing) {
     refused({"no slot is called 'weights'"}, {{"in", in}, {"out", out}, {"weights", in}});
     refused({"'in' is bound twice"}, {{"in", in}, {"out", out}, {"in", in}});
     refused({"'out'", "256 bytes", "offset 0", "128"}, {{"in", in}, {"out", in}});
-    refused({"'in'", "128 bytes", "offset 4", "128"}, {{"in", in, 4}, {"out", out}});
-    refused({"'in'", "4-byte aligned", "offset 2"}, {{"in", out, 2}, {"out", out}});
+    refused({"'in'", "128 bytes", "offset 16", "128"}, {{"in", in, 16}, {"out", out}});
+    refused({"'in'", "multiple of 16", "offset 12"}, {{"in", out, 12}, {"out", out}});
     refused({"'in'", "128 bytes"}, {{"in", Buffer()}, {"out", out}});
-    refused({"'in'"}, {{"in", out, UINT64_MAX - 3}, {"out", out}});
+    refused({"'in'"}, {{"in", out, UINT64_MAX - 15}, {"out", out}});
     refused({"'in'", "another device"}, {{"in", words(other, 32)}, {"out", out}});
     {
         ProgramRecorder outer(device());
