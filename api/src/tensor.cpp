@@ -203,6 +203,8 @@ Tensor Tensor::select(std::size_t dimension, std::uint64_t index) const {
 }
 
 Tensor Tensor::as_strided(const Shape& shape, const Shape& strides, std::uint64_t offset) const {
+    require(offset <= UINT64_MAX - offset_, "as_strided: offset {} behind offset {} leaves 64 bits", offset,
+            offset_);
     return Tensor(buffer_, type_, shape, strides, offset_ + offset);
 }
 
@@ -302,6 +304,22 @@ void require_no_self_overlap(const char* name, const Tensor& tensor) {
     require(tensor.elements() == 0 || is_nested(sorted_dimensions(tensor)),
             "{}: shape {} with strides {} writes an element more than once", name, to_string(tensor.shape()),
             to_string(tensor.strides()));
+}
+
+std::uint64_t operand_limit(const Capabilities& caps, Access access, DataType type) {
+    constexpr std::uint64_t max_offset = 1ull << 31;
+    if (access == Access::address) return max_offset;
+    // The binding starts at an aligned offset in front of the operand.
+    const std::uint64_t bytes =
+        caps.max_storage_range - std::min(caps.max_storage_range, caps.storage_offset_alignment);
+    return std::min(max_offset, bytes / size_of(type));
+}
+
+bool same_layout(const Tensor& a, const Tensor& b) {
+    if (!(a.shape() == b.shape())) return false;
+    for (std::size_t i = 0; i < a.rank(); ++i)
+        if (a.size(i) > 1 && a.strides()[i] != b.strides()[i]) return false;
+    return true;
 }
 
 Operand operand(const Tensor& tensor, Touch touch) {

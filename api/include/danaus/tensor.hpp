@@ -139,7 +139,8 @@ DANAUS_EXPORT void convert_into(Recorder& recorder, const Tensor& out, const Ten
 [[nodiscard]] DANAUS_EXPORT Tensor convert(Recorder& recorder, const Tensor& in, DataType type);
 /// A contiguous copy of `in`.
 [[nodiscard]] DANAUS_EXPORT Tensor contiguous(Recorder& recorder, const Tensor& in);
-/// Every element of `out` becomes `value`. For i32 and u32 the value is converted as by static_cast.
+/// Every element of `out` becomes `value`. For i32 and u32 its fraction is dropped; Error(invalid_argument)
+/// when it does not fit then.
 DANAUS_EXPORT void fill_into(Recorder& recorder, const Tensor& out, double value);
 
 }  // namespace danaus
