@@ -39,10 +39,8 @@ Shape Layout::strides(const Shape& shape) const {
     strides[rank - 1] = feature_major ? rows + gap : 1;
     strides[rank - 2] = broadcast ? 0 : feature_major ? 1 : columns + gap;
     std::uint64_t stride = (feature_major ? columns * (rows + gap) : rows * (columns + gap)) + batch_gap;
-    for (std::size_t i = rank - 2; i-- > 0; stride *= std::max<std::uint64_t>(1, shape[i + 1])) {
+    for (std::size_t i = rank - 2; i-- > 0; stride *= std::max<std::uint64_t>(1, shape[i]))
         strides[i] = stride;
-        if (i == 0) break;
-    }
     return strides;
 }
 

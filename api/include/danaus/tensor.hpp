@@ -70,6 +70,10 @@ public:
     Tensor(const Buffer& buffer, DataType type, const Shape& shape, const Shape& strides,
            std::uint64_t offset = 0);
     Tensor(const Buffer& buffer, DataType type, const Shape& shape, std::uint64_t offset = 0);
+    /// Strides in braces; without this, those of one dimension would be taken for an offset.
+    Tensor(const Buffer& buffer, DataType type, const Shape& shape,
+           std::initializer_list<std::uint64_t> strides, std::uint64_t offset = 0)
+        : Tensor(buffer, type, shape, Shape(strides), offset) {}
 
     [[nodiscard]] explicit operator bool() const noexcept { return static_cast<bool>(buffer_); }
     [[nodiscard]] DataType type() const noexcept { return type_; }
