@@ -25,9 +25,9 @@ Factor factor_of(const BlockDiagonal& w, bool transpose) {
 void run(Recorder& recorder, const Tensor& out, const char* name, const Tensor& x, const BlockDiagonal& w,
          bool transpose, const Epilogue& epilogue) {
     require_result(recorder, out, with_features(x, transpose ? w.in_features() : w.out_features()), x.type());
-    require_disjoint("out", out, name, x);
-    require_disjoint("out", out, "weight", w.weight);
     check_epilogue(recorder, epilogue, out, x.type());
+    require_apart(out, epilogue, name, x);
+    require_apart(out, epilogue, "weight", w.weight);
     multiply_factor(recorder, out, x, factor_of(w, transpose), transpose, epilogue);
 }
 

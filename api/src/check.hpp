@@ -35,6 +35,14 @@ void require_disjoint(const char* out_name, const Tensor& out, const char* in_na
 /// Throws when two different indices of `out` name the same element (a stride of 0, overlapping windows).
 void require_no_self_overlap(const char* name, const Tensor& tensor);
 
+/// Elements of `type` that one operand of one dispatch may span: 32-bit offsets in the shader, and the
+/// device's storage range where operands are bound as descriptors.
+std::uint64_t operand_limit(const Capabilities& capabilities, Access access, DataType type);
+
+/// Whether the two shapes agree and an index means the same offset in both: strides of dimensions of one
+/// element are never followed and may differ.
+bool same_layout(const Tensor& a, const Tensor& b);
+
 /// The operand that covers exactly the elements of `tensor`.
 Operand operand(const Tensor& tensor, Touch touch);
 

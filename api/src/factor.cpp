@@ -65,6 +65,12 @@ void multiply_factor(Recorder& recorder, const Tensor& out, const Tensor& x, con
 void factor_gradient(Recorder& recorder, const Tensor& out, const Tensor& dy, const Tensor& x,
                      FeatureLayout dy_layout, FeatureLayout x_layout, const GradientOptions& options,
                      const char* label) {
+    // Members accumulated one after the other would be rounded to a 16-bit result each time: one piece
+    // instead.
+    if (size_of(out.type()) == 2 && !(continues(dy) && continues(x)) && dy.elements() && x.elements())
+        return factor_gradient(recorder, out, continues(dy) ? dy : contiguous(recorder, dy),
+                               continues(x) ? x : contiguous(recorder, x), dy_layout, x_layout, options,
+                               label);
     MultiplyProblem p;
     p.inner = out.size(0);
     p.m = out.size(1);

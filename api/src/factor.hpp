@@ -27,7 +27,7 @@ void check_activations(const Recorder& recorder, const char* name, const Tensor&
 void multiply_factor(Recorder& recorder, const Tensor& out, const Tensor& x, const Factor& factor,
                      bool transpose, const Epilogue& epilogue);
 /// out (blocks, out_block, in_block) = Σ_tokens dy_b ⊗ x_b. A batch of tokens in one piece is one long list
-/// of tokens; otherwise its members are accumulated one after the other.
+/// of tokens; otherwise its members are accumulated one after the other in f32, or copied into one piece.
 void factor_gradient(Recorder& recorder, const Tensor& out, const Tensor& dy, const Tensor& x,
                      FeatureLayout dy_layout, FeatureLayout x_layout, const GradientOptions& options,
                      const char* label);

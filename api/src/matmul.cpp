@@ -86,9 +86,9 @@ void multiply_into(Recorder& recorder, const Tensor& out, const char* x_name, co
                    const Tensor& w, Lowered lowered, const Epilogue& epilogue) {
     MultiplyProblem& p = lowered.problem;
     require_result(recorder, out, lowered.shape, x.type());
-    require_disjoint("out", out, x_name, x);
-    require_disjoint("out", out, "w", w);
     check_epilogue(recorder, epilogue, out, x.type());
+    require_apart(out, epilogue, x_name, x);
+    require_apart(out, epilogue, "w", w);
     p.c = matrix_view(out);
     const bool merged = out.rank() == 3 && p.outer == 1 && out.size(0) > 1;
     if (merged && out.strides()[0] != out.size(1) * out.strides()[1]) {

@@ -48,10 +48,10 @@ void check_output_gradient(const Recorder& recorder, const Tensor& dy, const Mon
 void check_result(const Recorder& recorder, const Tensor& out, const char* name, const Tensor& x,
                   const Monarch& w, std::uint64_t features, const Epilogue& epilogue) {
     require_result(recorder, out, with_features(x, features), x.type());
-    require_disjoint("out", out, name, x);
-    require_disjoint("out", out, "w1", w.w1);
-    require_disjoint("out", out, "w2", w.w2);
     check_epilogue(recorder, epilogue, out, x.type());
+    require_apart(out, epilogue, name, x);
+    require_apart(out, epilogue, "w1", w.w1);
+    require_apart(out, epilogue, "w2", w.w2);
 }
 
 // Features by tokens in memory: the second factor's stride l is then a stride between rows, each of them
@@ -117,15 +117,24 @@ void backward_into(Recorder& recorder, const MonarchGradients& out, const Tensor
         require_shape("inner", inner, with_features(x, w.inner_features()));
         require_type("inner", inner, x.type());
     }
-    require(!out.dx || !options.accumulate || !out.dw.w1,
+    require(!options.accumulate || !out.dx || !(out.dw.w1 || out.dw.w2),
             "accumulate: dx and dw in one call would both be added to; call twice");
     if (out.dx) check_result(recorder, out.dx, "dy", dy, w, w.in_features(), {});
-    for (const auto& [gradient, weight] : {std::pair{&out.dw.w1, &w.w1}, std::pair{&out.dw.w2, &w.w2}}) {
-        if (!*gradient) continue;
-        require_result(recorder, *gradient, weight->shape(), x.type());
-        require_disjoint("dw", *gradient, "dy", dy);
-        require_disjoint("dw", *gradient, "x", x);
+    struct Gradient {
+        const char* name;
+        const Tensor &gradient, &weight;
+    };
+    for (const auto& [name, gradient, weight] :
+         {Gradient{"dw.w1", out.dw.w1, w.w1}, Gradient{"dw.w2", out.dw.w2, w.w2}}) {
+        if (!gradient) continue;
+        require_result(recorder, name, gradient, weight.shape(), x.type());
+        for (const auto& [other, tensor] :
+             {std::pair{"dy", &dy}, std::pair{"x", &x}, std::pair{"inner", &inner}, std::pair{"w1", &w.w1},
+              std::pair{"w2", &w.w2}, std::pair{"dx", &out.dx}})
+            require_disjoint(name, gradient, other, *tensor);
     }
+    require_disjoint("dw.w1", out.dw.w1, "dw.w2", out.dw.w2);
+    // dx is written last, when x and inner have been read.
 
     if (out.dw.w2) {
         const Tensor t = inner ? inner : inner_forward(recorder, x, w);

@@ -21,7 +21,8 @@ struct Fields {
 };
 static_assert(sizeof(Fields) + 6 * 8 == 128);
 
-constexpr std::uint64_t max_offset = 1ull << 31;
+// Steps of k that one dispatch counts in 32 bits; only operands that stand still along k get there.
+constexpr std::uint64_t max_depth = 1ull << 31;
 
 bool is_sparse(const MultiplyProblem& p) {
     return p.weight != kernels::MatmulDirect::Weight::dense;
@@ -215,9 +216,11 @@ void split(const MultiplyProblem& p, const Capabilities& caps, Access access,
         split(head(p, axis, at), caps, access, out);
         split(tail(p, axis, at), caps, access, out);
     };
-    const std::array<Side, 3> sides{Side{"x", &p.a, span(p, p.a, p.m, p.k), p.m, p.k, Axis::m, Axis::k},
+    const std::uint64_t bias = p.has_bias ? 1 + (p.n - 1) * p.bias.column + (p.inner - 1) * p.bias.inner : 0;
+    const std::array<Side, 4> sides{Side{"x", &p.a, span(p, p.a, p.m, p.k), p.m, p.k, Axis::m, Axis::k},
                                     Side{"weight", &p.b, span_b(p), p.k, p.n, Axis::k, Axis::n},
-                                    Side{"result", &p.c, span(p, p.c, p.m, p.n), p.m, p.n, Axis::m, Axis::n}};
+                                    Side{"result", &p.c, span(p, p.c, p.m, p.n), p.m, p.n, Axis::m, Axis::n},
+                                    Side{"bias", &p.bias, bias, 1, p.n, Axis::m, Axis::n}};
     for (const Side& side : sides) {
         const std::uint64_t limit = operand_limit(caps, access, side.view->type);
         if (side.span <= limit) continue;
@@ -229,6 +232,14 @@ void split(const MultiplyProblem& p, const Capabilities& caps, Access access,
                             "cannot be split further",
                             p.label, side.name, side.span, to_string(side.view->type), caps.name, limit));
         return halve(*axis);
+    }
+    if (p.k > max_depth) {
+        if (may_cut_k(p)) return halve(Axis::k);
+        throw Error(
+            ErrorKind::unsupported,
+            fmt::format("{}: a sum of {} terms; one dispatch counts to {}, and this product cannot be "
+                        "split further",
+                        p.label, p.k, max_depth));
     }
 
     const kernels::MatmulDirect kernel = choose(p, caps, access);
@@ -309,14 +320,6 @@ Packet packet_of(const MultiplyPlan& plan) {
 
 }  // namespace
 
-std::uint64_t operand_limit(const Capabilities& caps, Access access, DataType type) {
-    if (access == Access::address) return max_offset;
-    // The binding starts at an aligned offset in front of the operand.
-    const std::uint64_t bytes =
-        caps.max_storage_range - std::min(caps.max_storage_range, caps.storage_offset_alignment);
-    return std::min(max_offset, bytes / size_of(type));
-}
-
 namespace {
 
 // The product with the roles of A and B exchanged: Cᵀ = Bᵀ·Aᵀ.
@@ -378,7 +381,7 @@ MatrixView transposed(MatrixView view) {
 
 Tensor set_epilogue(MultiplyProblem& problem, const Epilogue& epilogue, const Tensor& out,
                     std::uint64_t bias_column, std::uint64_t bias_inner) {
-    const bool copied = epilogue.residual && epilogue.residual.strides() != out.strides();
+    const bool copied = epilogue.residual && !same_layout(epilogue.residual, out);
     problem.activation = epilogue.activation;
     problem.scale = epilogue.scale;
     if (epilogue.bias) {
@@ -426,31 +429,40 @@ void check_epilogue(const Recorder& recorder, const Epilogue& epilogue, const Te
         require_shape("residual", epilogue.residual, out.shape());
         require_type("residual", epilogue.residual, out.type());
         const bool same = epilogue.residual.buffer() == out.buffer() &&
-                          epilogue.residual.offset() == out.offset() &&
-                          epilogue.residual.strides() == out.strides();
+                          epilogue.residual.offset() == out.offset() && same_layout(epilogue.residual, out);
         if (!same) require_disjoint("out", out, "residual", epilogue.residual);
     }
     if (epilogue.aux) {
         require_tensor(recorder, "aux", epilogue.aux);
         require_shape("aux", epilogue.aux, out.shape());
         require_type("aux", epilogue.aux, out.type());
-        require(epilogue.aux.strides() == out.strides(),
-                "aux: strides {}, those of the result, {}, are needed", to_string(epilogue.aux.strides()),
-                to_string(out.strides()));
+        require(same_layout(epilogue.aux, out), "aux: strides {}, those of the result, {}, are needed",
+                to_string(epilogue.aux.strides()), to_string(out.strides()));
         require_disjoint("aux", epilogue.aux, "out", out);
         if (epilogue.residual) require_disjoint("aux", epilogue.aux, "residual", epilogue.residual);
+        if (epilogue.bias) require_disjoint("aux", epilogue.aux, "bias", epilogue.bias);
     }
     require(
         static_cast<std::uint32_t>(epilogue.activation) <= static_cast<std::uint32_t>(Activation::gelu_erf),
         "activation: {} is none of the known ones", static_cast<std::uint32_t>(epilogue.activation));
 }
 
-void require_result(const Recorder& recorder, const Tensor& out, const Shape& shape, DataType type) {
-    require_tensor(recorder, "out", out);
-    require_shape("out", out, shape);
+void require_apart(const Tensor& out, const Epilogue& epilogue, const char* name, const Tensor& operand) {
+    require_disjoint("out", out, name, operand);
+    if (epilogue.aux) require_disjoint("aux", epilogue.aux, name, operand);
+}
+
+void require_result(const Recorder& recorder, const char* name, const Tensor& out, const Shape& shape,
+                    DataType type) {
+    require_tensor(recorder, name, out);
+    require_shape(name, out, shape);
     require(out.type() == type || out.type() == DataType::f32,
-            "out: type {}, {} or f32 is needed; use convert()", to_string(out.type()), to_string(type));
-    require_no_self_overlap("out", out);
+            "{}: type {}, {} or f32 is needed; use convert()", name, to_string(out.type()), to_string(type));
+    require_no_self_overlap(name, out);
+}
+
+void require_result(const Recorder& recorder, const Tensor& out, const Shape& shape, DataType type) {
+    require_result(recorder, "out", out, shape, type);
 }
 
 Tensor new_result(Recorder& recorder, const Shape& shape, DataType operand_type, const Epilogue& epilogue) {

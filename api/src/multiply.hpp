@@ -1,6 +1,8 @@
 // The one problem that every multiply of the library lowers to, and its plan.
 #pragma once
 
+#include "check.hpp"
+
 #include <danaus/kernels.hpp>
 #include <danaus/matmul.hpp>
 
@@ -49,10 +51,6 @@ struct MultiplyPlan {
     std::array<std::uint32_t, 3> grid{};
 };
 
-/// Elements that one operand of one dispatch may span: 32-bit offsets in the shader, and the device's storage
-/// range where operands are bound as descriptors.
-[[nodiscard]] std::uint64_t operand_limit(const Capabilities& capabilities, Access access, DataType type);
-
 /// Splits `problem` (k >= 1) into dispatches within the device's limits and chooses each one's kernel. Pure:
 /// looks at no buffer. Throws Error(unsupported) naming the limit when no split fits.
 [[nodiscard]] std::vector<MultiplyPlan> plan(const MultiplyProblem& problem, const Capabilities& capabilities,
@@ -78,8 +76,13 @@ void emit(Recorder& recorder, const MultiplyProblem& problem, const Tensor& out 
 void check_epilogue(const Recorder& recorder, const Epilogue& epilogue, const Tensor& out,
                     DataType operand_type);
 
+/// Throws unless what is written, `out` and the epilogue's aux, is apart from an operand that is read.
+void require_apart(const Tensor& out, const Epilogue& epilogue, const char* name, const Tensor& operand);
+
 /// Throws unless `out` may hold a product of operands of `type`: the same type or f32, no element twice.
 void require_result(const Recorder& recorder, const Tensor& out, const Shape& shape, DataType type);
+void require_result(const Recorder& recorder, const char* name, const Tensor& out, const Shape& shape,
+                    DataType type);
 /// A new result of `shape` (…, tokens, features) in the epilogue's order and type.
 [[nodiscard]] Tensor new_result(Recorder& recorder, const Shape& shape, DataType operand_type,
                                 const Epilogue& epilogue);

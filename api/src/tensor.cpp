@@ -203,6 +203,8 @@ Tensor Tensor::select(std::size_t dimension, std::uint64_t index) const {
 }
 
 Tensor Tensor::as_strided(const Shape& shape, const Shape& strides, std::uint64_t offset) const {
+    require(offset <= UINT64_MAX - offset_, "as_strided: offset {} behind offset {} leaves 64 bits", offset,
+            offset_);
     return Tensor(buffer_, type_, shape, strides, offset_ + offset);
 }
 
@@ -260,16 +262,51 @@ bool is_nested(const Dimensions& dims) {
     return true;
 }
 
-/// Whether Σ δᵢ·strideᵢ = distance has a solution with |δᵢ| < sizeᵢ, for nested dimensions [0, count).
-bool reaches(const Dimensions& dims, std::size_t count, std::int64_t distance) {
+/// A stride that two views share, and how far either walks along it.
+struct Step {
+    std::uint64_t stride = 0, a = 1, b = 1;
+};
+
+/// The strides of both views, ascending; a view that lacks one stands still along it.
+std::vector<Step> common_steps(const Tensor& a, const Tensor& b) {
+    std::vector<Step> steps;
+    for (const Dimension& dim : sorted_dimensions(a))
+        if (dim.size > 1) steps.push_back({dim.stride, dim.size, 1});
+    for (const Dimension& dim : sorted_dimensions(b)) {
+        if (dim.size == 1) continue;
+        const auto same = std::find_if(steps.begin(), steps.end(), [&](const Step& step) {
+            return step.stride == dim.stride && step.b == 1;
+        });
+        if (same != steps.end())
+            same->b = dim.size;
+        else
+            steps.push_back({dim.stride, 1, dim.size});
+    }
+    std::sort(steps.begin(), steps.end(), [](const Step& x, const Step& y) { return x.stride < y.stride; });
+    return steps;
+}
+
+/// Whether no sum of the other steps reaches a step's stride.
+bool is_nested(const std::vector<Step>& steps) {
+    std::uint64_t reach = 0;
+    for (const Step& step : steps) {
+        if (step.stride <= reach) return false;
+        reach += step.stride * (std::max(step.a, step.b) - 1);
+    }
+    return true;
+}
+
+/// Whether a + Σ iₛ·strideₛ = b + Σ jₛ·strideₛ, a - b = distance, for nested steps [0, count) and indices
+/// inside both views.
+bool reaches(const std::vector<Step>& steps, std::size_t count, std::int64_t distance) {
     if (count == 0) return distance == 0;
-    const Dimension& dim = dims[count - 1];
-    if (dim.size == 1) return reaches(dims, count - 1, distance);
-    const auto stride = static_cast<std::int64_t>(dim.stride),
-               limit = static_cast<std::int64_t>(dim.size) - 1;
+    const Step& step = steps[count - 1];
+    const auto stride = static_cast<std::int64_t>(step.stride), low = 1 - static_cast<std::int64_t>(step.a),
+               high = static_cast<std::int64_t>(step.b) - 1;
+    // What the smaller steps can make up is less than a stride.
     const std::int64_t below = distance >= 0 ? distance / stride : -((-distance + stride - 1) / stride);
-    for (const std::int64_t steps : {below, below + 1})
-        if (steps >= -limit && steps <= limit && reaches(dims, count - 1, distance - steps * stride))
+    for (const std::int64_t taken : {below, below + 1})
+        if (taken >= low && taken <= high && reaches(steps, count - 1, distance - taken * stride))
             return true;
     return false;
 }
@@ -282,15 +319,11 @@ bool may_overlap(const Tensor& a, const Tensor& b) {
     if (a_begin >= b_begin + b.span() * size_of(b.type()) ||
         b_begin >= a_begin + a.span() * size_of(a.type()))
         return false;
-    // Interleaved views of one layout (column slices of a matrix) are told apart exactly.
-    Dimensions dims = sorted_dimensions(a);
-    const Dimensions other = sorted_dimensions(b);
-    for (std::size_t i = 0; i < dims.size(); ++i) {
-        if (dims[i].stride != other[i].stride) return true;
-        dims[i].size = std::max(dims[i].size, other[i].size);
-    }
-    if (size_of(a.type()) != size_of(b.type()) || !is_nested(dims)) return true;
-    return reaches(dims, dims.size(),
+    // Windows of one matrix interleave in memory and are told apart exactly.
+    if (size_of(a.type()) != size_of(b.type())) return true;
+    const std::vector<Step> steps = common_steps(a, b);
+    return !is_nested(steps) ||
+           reaches(steps, steps.size(),
                    static_cast<std::int64_t>(a.offset()) - static_cast<std::int64_t>(b.offset()));
 }
 
@@ -302,6 +335,22 @@ void require_no_self_overlap(const char* name, const Tensor& tensor) {
     require(tensor.elements() == 0 || is_nested(sorted_dimensions(tensor)),
             "{}: shape {} with strides {} writes an element more than once", name, to_string(tensor.shape()),
             to_string(tensor.strides()));
+}
+
+std::uint64_t operand_limit(const Capabilities& caps, Access access, DataType type) {
+    constexpr std::uint64_t max_offset = 1ull << 31;
+    if (access == Access::address) return max_offset;
+    // The binding starts at an aligned offset in front of the operand.
+    const std::uint64_t bytes =
+        caps.max_storage_range - std::min(caps.max_storage_range, caps.storage_offset_alignment);
+    return std::min(max_offset, bytes / size_of(type));
+}
+
+bool same_layout(const Tensor& a, const Tensor& b) {
+    if (!(a.shape() == b.shape())) return false;
+    for (std::size_t i = 0; i < a.rank(); ++i)
+        if (a.size(i) > 1 && a.strides()[i] != b.strides()[i]) return false;
+    return true;
 }
 
 Operand operand(const Tensor& tensor, Touch touch) {

@@ -61,23 +61,27 @@ std::uint32_t bits_of(DataType type) {
     return is_floating(type) ? static_cast<std::uint32_t>(type) : static_cast<std::uint32_t>(DataType::f32);
 }
 
-// A box that one dispatch cannot reach is halved along its largest reach.
+// A box that reaches further than one dispatch may is halved along its largest reach.
 void record_box(Recorder& recorder, const Tensor& out, const Tensor& in, const Box& box) {
-    const Device device = recorder.device();
-    const auto limit = [&](const Tensor& tensor) {
-        return detail::operand_limit(device.capabilities(), device.access(), tensor.type());
-    };
+    const Capabilities& caps = recorder.device().capabilities();
+    const Access access = recorder.device().access();
+    const std::uint64_t from_limit = detail::operand_limit(caps, access, in.type());
+    const std::uint64_t to_limit = detail::operand_limit(caps, access, out.type());
     const std::uint64_t from_span = box.span(&Dimension::source), to_span = box.span(&Dimension::destination);
-    if (from_span > limit(in) || to_span > limit(out)) {
+    require(std::min(from_limit, to_limit) > 0,
+            "out: {} binds {} bytes of storage, less than one element behind its alignment of {}", caps.name,
+            caps.max_storage_range, caps.storage_offset_alignment);
+    if (from_span > from_limit || to_span > to_limit) {
         const auto reach = [](const Dimension& d) {
-            return d.size * std::max({d.source, d.destination, std::uint64_t{1}});
+            return (d.size - 1) * std::max(d.source, d.destination);
         };
         const auto largest =
             std::max_element(box.dimensions.begin(), box.dimensions.end(),
                              [&](const auto& a, const auto& b) { return reach(a) < reach(b); });
         Box first = box, second = box;
         const auto i = static_cast<std::size_t>(largest - box.dimensions.begin());
-        const std::uint64_t half = largest->size / 2;
+        // An even half, so that both may store pairs.
+        const std::uint64_t half = largest->size < 4 ? 1 : largest->size / 4 * 2;
         first.dimensions[i].size = half;
         second.dimensions[i].size -= half;
         second.source += half * largest->source;
@@ -105,11 +109,11 @@ void record_box(Recorder& recorder, const Tensor& out, const Tensor& in, const B
     packet.kernel = kernel.kernel();
     const std::uint64_t lanes = detail::divide_up(fields.sizes[3], pairs ? 2 : 1);
     const std::uint64_t outer = std::uint64_t{fields.sizes[0]} * fields.sizes[1];
-    constexpr std::uint64_t most = 65535;
+    const auto most = [&](std::size_t i) { return std::uint64_t{caps.max_workgroup_count[i]}; };
     // Long rows are walked in strides of the grid, so that starting invocations costs little.
-    packet.grid = {static_cast<std::uint32_t>(std::min(detail::divide_up(lanes, kernel.local_size), most)),
-                   static_cast<std::uint32_t>(std::min<std::uint64_t>(fields.sizes[2], most)),
-                   static_cast<std::uint32_t>(std::min(outer, most))};
+    packet.grid = {static_cast<std::uint32_t>(std::min(detail::divide_up(lanes, kernel.local_size), most(0))),
+                   static_cast<std::uint32_t>(std::min<std::uint64_t>(fields.sizes[2], most(1))),
+                   static_cast<std::uint32_t>(std::min(outer, most(2)))};
     packet.operands[0] = {in.buffer(), box.source * size_of(in.type()), from_span * size_of(in.type()),
                           Touch::read};
     packet.operands[1] = {out.buffer(), box.destination * size_of(out.type()), to_span * size_of(out.type()),
@@ -207,6 +211,11 @@ void fill_into(Recorder& recorder, const Tensor& out, double value) {
     detail::require_tensor(recorder, "out", out);
     detail::require_no_self_overlap("out", out);
     if (out.elements() == 0) return;
+    const auto representable = [&](double low, double high) {
+        require(value > low && value < high, "value: {} does not fit into {}", value, to_string(out.type()));
+    };
+    if (out.type() == DataType::i32) representable(-0x1p31 - 1, 0x1p31);
+    if (out.type() == DataType::u32) representable(-1, 0x1p32);
     std::uint32_t word = 0;
     if (out.type() == DataType::i32)
         word = static_cast<std::uint32_t>(static_cast<std::int32_t>(value));
@@ -222,13 +231,15 @@ void fill_into(Recorder& recorder, const Tensor& out, double value) {
     struct Fields {
         std::uint32_t count, value;
     };
+    const Capabilities& caps = recorder.device().capabilities();
     detail::for_pieces(recorder, cell.elements(), [&](std::uint64_t done, std::uint64_t count) {
         const kernels::Fill kernel;
         Packet packet;
         packet.kernel = kernel.kernel();
-        packet.grid = {static_cast<std::uint32_t>(
-                           std::min<std::uint64_t>(detail::divide_up(count, kernel.local_size), 16384)),
-                       1, 1};
+        packet.grid = {
+            static_cast<std::uint32_t>(std::min<std::uint64_t>(
+                detail::divide_up(count, kernel.local_size), std::min(16384u, caps.max_workgroup_count[0]))),
+            1, 1};
         packet.operands[0] = {cell.buffer(), (cell.offset() + done) * 4, count * 4, Touch::write};
         packet.set_fields(Fields{static_cast<std::uint32_t>(count), word});
         packet.work = count;

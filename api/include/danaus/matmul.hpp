@@ -21,7 +21,7 @@ struct Epilogue {
     Tensor bias;  ///< (out features); operand type or f32
     Activation activation = Activation::none;
     Tensor residual;  ///< shape and type of the result
-    Tensor aux;       ///< written: z, with shape, type and strides of the result
+    Tensor aux;       ///< written: z, with shape, type and strides of the result; apart from all operands
     float scale = 1.0f;
     bool accumulate = false;           ///< y += …: the result is its own residual (`_into` forms only)
     Order order = Order::token_major;  ///< of a result that the operation allocates

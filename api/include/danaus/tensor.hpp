@@ -70,6 +70,10 @@ public:
     Tensor(const Buffer& buffer, DataType type, const Shape& shape, const Shape& strides,
            std::uint64_t offset = 0);
     Tensor(const Buffer& buffer, DataType type, const Shape& shape, std::uint64_t offset = 0);
+    /// Strides in braces; without this, those of one dimension would be taken for an offset.
+    Tensor(const Buffer& buffer, DataType type, const Shape& shape,
+           std::initializer_list<std::uint64_t> strides, std::uint64_t offset = 0)
+        : Tensor(buffer, type, shape, Shape(strides), offset) {}
 
     [[nodiscard]] explicit operator bool() const noexcept { return static_cast<bool>(buffer_); }
     [[nodiscard]] DataType type() const noexcept { return type_; }
@@ -139,7 +143,8 @@ DANAUS_EXPORT void convert_into(Recorder& recorder, const Tensor& out, const Ten
 [[nodiscard]] DANAUS_EXPORT Tensor convert(Recorder& recorder, const Tensor& in, DataType type);
 /// A contiguous copy of `in`.
 [[nodiscard]] DANAUS_EXPORT Tensor contiguous(Recorder& recorder, const Tensor& in);
-/// Every element of `out` becomes `value`. For i32 and u32 the value is converted as by static_cast.
+/// Every element of `out` becomes `value`. For i32 and u32 its fraction is dropped; Error(invalid_argument)
+/// when it does not fit then.
 DANAUS_EXPORT void fill_into(Recorder& recorder, const Tensor& out, double value);
 
 }  // namespace danaus
