@@ -314,17 +314,25 @@ bool reaches(const std::vector<Step>& steps, std::size_t count, std::int64_t dis
 }  // namespace
 
 bool may_overlap(const Tensor& a, const Tensor& b) {
-    if (!a || !b || !(a.buffer() == b.buffer()) || a.elements() == 0 || b.elements() == 0) return false;
-    const std::uint64_t a_begin = a.offset() * size_of(a.type()), b_begin = b.offset() * size_of(b.type());
+    if (!a || !b || a.elements() == 0 || b.elements() == 0) return false;
+    const MemoryRange a_memory = a.buffer().range(), b_memory = b.buffer().range();
+    if (a_memory.memory != b_memory.memory) return false;
+    const bool one_buffer = a.buffer() == b.buffer();
+    // Aliased imports tell nothing about where they lie to each other.
+    if (!one_buffer && a_memory.end == UINT64_MAX) return true;
+    const std::uint64_t a_begin = (one_buffer ? 0 : a_memory.begin) + a.offset() * size_of(a.type()),
+                        b_begin = (one_buffer ? 0 : b_memory.begin) + b.offset() * size_of(b.type());
     if (a_begin >= b_begin + b.span() * size_of(b.type()) ||
         b_begin >= a_begin + a.span() * size_of(a.type()))
         return false;
     // Windows of one matrix interleave in memory and are told apart exactly.
-    if (size_of(a.type()) != size_of(b.type())) return true;
+    const std::uint64_t size = size_of(a.type());
+    if (size != size_of(b.type())) return true;
     const std::vector<Step> steps = common_steps(a, b);
     return !is_nested(steps) ||
            reaches(steps, steps.size(),
-                   static_cast<std::int64_t>(a.offset()) - static_cast<std::int64_t>(b.offset()));
+                   (static_cast<std::int64_t>(a_begin) - static_cast<std::int64_t>(b_begin)) /
+                       static_cast<std::int64_t>(size));
 }
 
 void require_disjoint(const char* out_name, const Tensor& out, const char* in_name, const Tensor& in) {

@@ -32,11 +32,33 @@ void Timeline::wait(std::uint64_t value) const {
     check(device().vk().WaitSemaphores(device().handle(), &info, UINT64_MAX), "waiting for the device");
 }
 
+void Timeline::settle() const noexcept {
+    const DeviceState& state = *device_pointer();
+    const std::uint64_t value = submitted_;
+    VkSemaphoreWaitInfo info{};
+    info.sType = VK_STRUCTURE_TYPE_SEMAPHORE_WAIT_INFO;
+    info.semaphoreCount = 1;
+    info.pSemaphores = &handle_;
+    info.pValues = &value;
+    (void)state.vk().WaitSemaphores(state.handle(), &info, UINT64_MAX);  // fails when the device is lost
+}
+
 void Timeline::release() noexcept {
     DeviceState& state = *device_pointer();
     state.vk().DestroySemaphore(state.handle(), handle_, nullptr);
     handle_ = VK_NULL_HANDLE;
 }
+
+namespace {
+
+void require_flushed(const Use& use) {
+    if (use.value > use.timeline->submitted())
+        throw Error(ErrorKind::invalid_argument,
+                    "a buffer is in use by work that another stream has recorded but not flushed; flush that "
+                    "stream first");
+}
+
+}  // namespace
 
 template <typename Visit>
 void UseLog::for_each_wait(const Timeline& timeline, bool write, Visit&& visit) const {
@@ -47,12 +69,13 @@ void UseLog::for_each_wait(const Timeline& timeline, bool write, Visit&& visit) 
 }
 
 void UseLog::require_submitted(const Timeline& timeline, bool write) const {
-    for_each_wait(timeline, write, [](const Use& use) {
-        if (use.value > use.timeline->submitted())
-            throw Error(ErrorKind::invalid_argument,
-                        "a buffer is in use by work that another stream has recorded but not flushed; flush "
-                        "that stream first");
-    });
+    for_each_wait(timeline, write, require_flushed);
+}
+
+void UseLog::check_host() const {
+    const std::lock_guard lock(mutex_);
+    if (write_.timeline) require_flushed(write_);
+    for (const Use& read : reads_) require_flushed(read);
 }
 
 void UseLog::check(const Timeline& timeline, bool write) const {
@@ -113,6 +136,7 @@ BufferState::BufferState(std::shared_ptr<DeviceState> state, Placeholder placeho
 
 BufferState::BufferState(std::shared_ptr<DeviceState> state, const Import& import)
     : Resource(std::move(state)), kind(Kind::imported), base(import.offset), size(import.bytes) {
+    used_by_host = true;
     allocation.buffer = import.buffer;
     // An alias group is its own key space: the top bit keeps it apart from buffer handles.
     hazard_key = import.alias_group ? (1ull << 63 | import.alias_group) : key_of(import.buffer);
@@ -123,6 +147,16 @@ BufferState::BufferState(std::shared_ptr<DeviceState> state, const Import& impor
         allocation.address = device().vk().GetBufferDeviceAddress(device().handle(), &address);
     }
 }
+
+BufferState::BufferState(std::shared_ptr<BufferState> whole, std::uint64_t offset, std::uint64_t bytes)
+    : Resource(whole->device_pointer()),
+      kind(Kind::part),
+      allocation(whole->allocation),
+      base(offset),
+      size(bytes),
+      hazard_key(whole->hazard_key),
+      used_by_host(true),
+      whole_(std::move(whole)) {}
 
 void BufferState::release() noexcept {
     if (kind == Kind::owned) device_pointer()->memory().free(allocation);

@@ -26,6 +26,7 @@ public:
     void wait(std::uint64_t value) const;
 
 private:
+    void settle() const noexcept override;
     void release() noexcept override;
     VkSemaphore handle_ = VK_NULL_HANDLE;
     std::atomic<std::uint64_t> submitted_{0};
@@ -43,8 +44,10 @@ class UseLog {
 public:
     /// Throws Error(invalid_argument) when `timeline` would have to wait for work that was never submitted.
     void check(const Timeline& timeline, bool write) const;
-    /// The same, and notes the use at `value`, which is yet to be submitted. Appends what it has to wait for
-    /// to `waits`. Returns false when that use was noted before.
+    /// For a host's command buffer, which is submitted after whatever streams have submitted.
+    void check_host() const;
+    /// The same as check(), and notes the use at `value`, which is yet to be submitted. Appends what it has
+    /// to wait for to `waits`. Returns false when that use was noted before.
     bool admit(const std::shared_ptr<Timeline>& timeline, std::uint64_t value, bool write,
                std::vector<Use>& waits);
     /// Forgets the use of `timeline` at `value`: it will not be submitted.
@@ -64,7 +67,7 @@ private:
 };
 
 struct BufferState final : Resource {
-    enum class Kind { owned, imported, placeholder };
+    enum class Kind { owned, imported, part, placeholder };
 
     /// Memory of our own.
     BufferState(std::shared_ptr<DeviceState> device, std::uint64_t bytes);
@@ -80,6 +83,8 @@ struct BufferState final : Resource {
         std::uint64_t alias_group;  // 0: overlaps nothing but other imports of the same VkBuffer
     };
     BufferState(std::shared_ptr<DeviceState> device, const Import& import);
+    /// Bytes [offset, offset + bytes) of a workspace.
+    BufferState(std::shared_ptr<BufferState> whole, std::uint64_t offset, std::uint64_t bytes);
     ~BufferState() override { retire(); }
 
     Kind kind = Kind::owned;
@@ -87,11 +92,14 @@ struct BufferState final : Resource {
     std::uint64_t base = 0;  // bytes from the VkBuffer's start
     std::uint64_t size = 0;
     std::uint64_t hazard_key = 0;  // buffers with equal keys may share bytes
+    // Command buffers of a host may touch it at any time: a stream takes it for dirty in each submission.
+    std::atomic<bool> used_by_host{false};
 
     UseLog uses;
 
 private:
     void release() noexcept override;
+    std::shared_ptr<BufferState> whole_;  // of a part
 };
 
 }  // namespace danaus::runtime

@@ -23,7 +23,7 @@ Interval interval_of(const BufferState& buffer, std::uint64_t offset, std::uint6
 
 DescriptorArena::DescriptorArena(DeviceState& device, std::uint32_t sets, bool fixed)
     : device_(device), sets_(sets), fixed_(fixed) {
-    if (fixed) add_pool();
+    if (fixed && sets > 0) add_pool();
 }
 
 void DescriptorArena::add_pool() {
@@ -53,19 +53,16 @@ void DescriptorArena::reset() {
 }
 
 VkDescriptorSet DescriptorArena::allocate(VkDescriptorSetLayout layout) {
+    if (fixed_ && used_ == sets_)
+        throw Error(ErrorKind::unsupported,
+                    fmt::format("the workspace holds {} descriptor sets, one for each packet, and all are "
+                                "used; make it for more packets, see workspace_size()",
+                                sets_));
     if (used_ == sets_) {
         ++current_;
         used_ = 0;
     }
-    if (current_ == pools_.size()) {
-        if (fixed_)
-            throw Error(
-                ErrorKind::unsupported,
-                fmt::format(
-                    "the workspace holds {} descriptor sets and all are used; make it for more packets",
-                    sets_));
-        add_pool();
-    }
+    if (current_ == pools_.size()) add_pool();
     VkDescriptorSetAllocateInfo info{};
     info.sType = VK_STRUCTURE_TYPE_DESCRIPTOR_SET_ALLOCATE_INFO;
     info.descriptorPool = pools_[current_];
@@ -167,9 +164,10 @@ ResolvedOperands CommandWriter::resolve(const Packet& packet) const {
             out.descriptors[slot] = {buffer.allocation.buffer, begin, bytes};
         }
         // A descriptor counts as accessed whole, even for an empty operand: that is what validation sees.
-        if (used && (operand->bytes > 0 || device_.access() == Access::descriptor))
-            out.intervals[out.interval_count++] =
-                interval_of(buffer, begin - buffer.base, bytes, operand->touch != Touch::read);
+        if (!used || (operand->bytes == 0 && device_.access() == Access::address)) continue;
+        const bool write = operand->touch != Touch::read;
+        out.reaches[out.interval_count] = {&buffer, begin, begin + bytes, write};
+        out.intervals[out.interval_count++] = interval_of(buffer, begin - buffer.base, bytes, write);
     }
     return out;
 }
@@ -212,6 +210,14 @@ void CommandWriter::barrier(VkCommandBuffer commands) {
                            VK_ACCESS_TRANSFER_READ_BIT | VK_ACCESS_TRANSFER_WRITE_BIT;
     device_.vk().CmdPipelineBarrier(commands, our_stages, our_stages, 0, 1, &memory, 0, nullptr, 0, nullptr);
     ++barriers_;
+}
+
+void CommandWriter::barrier_to(VkCommandBuffer commands, VkPipelineStageFlags stages, VkAccessFlags access) {
+    VkMemoryBarrier memory{};
+    memory.sType = VK_STRUCTURE_TYPE_MEMORY_BARRIER;
+    memory.srcAccessMask = VK_ACCESS_SHADER_WRITE_BIT | VK_ACCESS_TRANSFER_WRITE_BIT;
+    memory.dstAccessMask = access;
+    device_.vk().CmdPipelineBarrier(commands, our_stages, stages, 0, 1, &memory, 0, nullptr, 0, nullptr);
 }
 
 void CommandWriter::host_barrier(VkCommandBuffer commands) {

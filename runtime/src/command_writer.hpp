@@ -37,11 +37,19 @@ struct Sabotage {
     bool trust_touches = false;  ///< accepts an operand declared read that the kernel writes
 };
 
+/// Bytes [begin, end) of a buffer's VkBuffer.
+struct Reach {
+    const BufferState* buffer = nullptr;
+    std::uint64_t begin = 0, end = 0;
+    bool write = false;
+};
+
 /// A packet's operands as the device sees them.
 struct ResolvedOperands {
     std::array<std::array<std::uint32_t, 2>, max_operands> refs{};
     std::array<VkDescriptorBufferInfo, max_operands> descriptors{};
-    std::array<Interval, max_operands> intervals{};
+    std::array<Interval, max_operands> intervals{};  // for hazards
+    std::array<Reach, max_operands> reaches{};       // the same operands, for a host
     std::size_t interval_count = 0;
 };
 
@@ -65,6 +73,8 @@ public:
     /// Makes transfer writes visible to the host.
     void host_barrier(VkCommandBuffer commands);
     void barrier(VkCommandBuffer commands);
+    /// Orders everything recorded before a host's own work.
+    void barrier_to(VkCommandBuffer commands, VkPipelineStageFlags stages, VkAccessFlags access);
 
     HazardTracker& hazards() { return hazards_; }
     [[nodiscard]] std::uint64_t barrier_count() const { return barriers_; }

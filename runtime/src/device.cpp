@@ -1,6 +1,7 @@
 // Opening, choosing and closing devices.
 #include "buffer_state.hpp"
 #include "cache_file.hpp"
+#include "command_writer.hpp"
 #include "device_state.hpp"
 #include "physical_device.hpp"
 
@@ -88,10 +89,14 @@ void DeviceState::ensure_open() const {
 
 void DeviceState::close() {
     if (!open_.exchange(false)) return;
-    if (setup_.queue) {
+    if (setup_.owns_device) {
         const QueueGuard guard(*this);
         // A lost device reports it here; everything must still be freed.
         (void)vk_.DeviceWaitIdle(setup_.device);
+    } else {
+        // The host may be using other queues, which an idle wait would have to lock.
+        const std::lock_guard lock(resources_mutex_);
+        for (Resource* resource : resources_) resource->settle();
     }
     try {
         save_cache();
@@ -233,18 +238,6 @@ std::pair<std::size_t, std::string> choose(const std::vector<Candidate>& list, c
     return {index, fmt::format("the first {} device of {}", type, list.size())};
 }
 
-void require_usable(const Capabilities& c) {
-    if (const std::string reason = unusable_reason(c); !reason.empty())
-        throw Error(ErrorKind::no_device, fmt::format("{} cannot be used: {}", c.name, reason));
-}
-
-Access choose_access(const Capabilities& c, const std::optional<Access>& wanted) {
-    if (wanted == Access::address && !c.buffer_device_address)
-        throw Error(ErrorKind::unsupported,
-                    fmt::format("access = address was asked for, but {} lacks bufferDeviceAddress", c.name));
-    return wanted.value_or(c.buffer_device_address ? Access::address : Access::descriptor);
-}
-
 VkDevice create_device(const Instance& instance, const Candidate& candidate, std::uint32_t family) {
     const FeatureChain features(candidate.capabilities);
     const auto extensions = required_extensions(candidate.capabilities);
@@ -358,6 +351,12 @@ std::uint64_t Buffer::size() const {
 
 Device Buffer::device() const {
     return state_ ? Device(state_->device_pointer()) : Device();
+}
+MemoryRange Buffer::range() const {
+    if (!state_) throw Error(ErrorKind::invalid_argument, "buffer: a null handle where a buffer is needed");
+    if (is_placeholder()) return {reinterpret_cast<std::uintptr_t>(state_.get()), 0, state_->size};
+    const runtime::Interval all = runtime::interval_of(*state_, 0, state_->size, false);
+    return {all.key, all.begin, all.end};
 }
 bool Buffer::is_placeholder() const {
     return state_ && state_->kind == runtime::BufferState::Kind::placeholder;

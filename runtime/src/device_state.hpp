@@ -34,6 +34,8 @@ protected:
     virtual ~Resource();
     /// Called by the final class's destructor: releases now unless a closing device already did.
     void retire() noexcept;
+    /// Waits for the device to be done with the Vulkan children, as far as the library submitted the work.
+    virtual void settle() const noexcept {}
     /// Destroys the Vulkan children. Called once, with the device still alive.
     virtual void release() noexcept = 0;
 
@@ -56,7 +58,7 @@ public:
         VkQueue queue = VK_NULL_HANDLE;  // may be null for a host that only records
         std::uint32_t queue_family = 0;
         std::function<void()> lock_queue, unlock_queue;   // both or neither; empty: our own mutex
-        VmaAllocator allocator = VK_NULL_HANDLE;          // null: our own
+        AllocatorCalls allocator;                         // null: our own
         VkPipelineCache pipeline_cache = VK_NULL_HANDLE;  // null: our own
         Capabilities capabilities;
         Access access = Access::descriptor;

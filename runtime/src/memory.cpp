@@ -12,9 +12,10 @@
 namespace danaus::runtime {
 
 Memory::Memory(DeviceState& device, VkInstance instance, PFN_vkGetInstanceProcAddr instance_loader,
-               PFN_vkGetDeviceProcAddr device_loader, VmaAllocator borrowed)
-    : device_(device), allocator_(borrowed) {
-    if (borrowed) return;
+               PFN_vkGetDeviceProcAddr device_loader, const AllocatorCalls& borrowed)
+    : device_(device), calls_(borrowed) {
+    if (borrowed.handle) return;
+    calls_ = {VK_NULL_HANDLE, vmaCreateBuffer, vmaDestroyBuffer, vmaFlushAllocation, vmaInvalidateAllocation};
     VmaVulkanFunctions functions{};
     functions.vkGetInstanceProcAddr = instance_loader;
     functions.vkGetDeviceProcAddr = device_loader;
@@ -39,12 +40,12 @@ Memory::Memory(DeviceState& device, VkInstance instance, PFN_vkGetInstanceProcAd
                         : VK_WHOLE_SIZE;
     info.pHeapSizeLimit = limits.data();
     if (device.access() == Access::address) info.flags |= VMA_ALLOCATOR_CREATE_BUFFER_DEVICE_ADDRESS_BIT;
-    check(vmaCreateAllocator(&info, &allocator_), "creating the memory allocator");
+    check(vmaCreateAllocator(&info, &calls_.handle), "creating the memory allocator");
     owned_ = true;
 }
 
 Memory::~Memory() {
-    if (owned_) vmaDestroyAllocator(allocator_);
+    if (owned_) vmaDestroyAllocator(calls_.handle);
 }
 
 Allocation Memory::allocate(std::uint64_t bytes, MemoryUse use) {
@@ -81,7 +82,7 @@ Allocation Memory::allocate(std::uint64_t bytes, MemoryUse use) {
     Allocation allocation;
     VmaAllocationInfo info{};
     const VkResult result =
-        vmaCreateBuffer(allocator_, &buffer, &memory, &allocation.buffer, &allocation.memory, &info);
+        calls_.create_buffer(calls_.handle, &buffer, &memory, &allocation.buffer, &allocation.memory, &info);
     if (result == VK_ERROR_OUT_OF_DEVICE_MEMORY || result == VK_ERROR_OUT_OF_HOST_MEMORY)
         throw too_large(result);
     check(result, "allocating a buffer");
@@ -99,18 +100,17 @@ Allocation Memory::allocate(std::uint64_t bytes, MemoryUse use) {
 
 void Memory::free(Allocation& allocation) noexcept {
     if (!allocation.buffer) return;
-    vmaDestroyBuffer(allocator_, allocation.buffer, allocation.memory);
+    calls_.destroy_buffer(calls_.handle, allocation.buffer, allocation.memory);
     if (!allocation.mapped) allocated_ -= allocation.size;
     allocation = {};
 }
 
 void Memory::flush(const Allocation& allocation, std::uint64_t offset, std::uint64_t bytes) {
-    check(vmaFlushAllocation(allocator_, allocation.memory, offset, bytes), "flushing staging memory");
+    check(calls_.flush(calls_.handle, allocation.memory, offset, bytes), "flushing staging memory");
 }
 
 void Memory::invalidate(const Allocation& allocation, std::uint64_t offset, std::uint64_t bytes) {
-    check(vmaInvalidateAllocation(allocator_, allocation.memory, offset, bytes),
-          "invalidating staging memory");
+    check(calls_.invalidate(calls_.handle, allocation.memory, offset, bytes), "invalidating staging memory");
 }
 
 }  // namespace danaus::runtime

@@ -10,6 +10,8 @@
 
 VK_DEFINE_HANDLE(VmaAllocator)
 VK_DEFINE_HANDLE(VmaAllocation)
+struct VmaAllocationCreateInfo;
+struct VmaAllocationInfo;
 
 namespace danaus::runtime {
 
@@ -27,11 +29,21 @@ struct Allocation {
 
 enum class MemoryUse { device, staging };
 
+/// An allocator and the functions of the copy of VMA that made it.
+struct AllocatorCalls {
+    VmaAllocator handle = VK_NULL_HANDLE;
+    VkResult (*create_buffer)(VmaAllocator, const VkBufferCreateInfo*, const VmaAllocationCreateInfo*,
+                              VkBuffer*, VmaAllocation*, VmaAllocationInfo*) = nullptr;
+    void (*destroy_buffer)(VmaAllocator, VkBuffer, VmaAllocation) = nullptr;
+    VkResult (*flush)(VmaAllocator, VmaAllocation, VkDeviceSize, VkDeviceSize) = nullptr;
+    VkResult (*invalidate)(VmaAllocator, VmaAllocation, VkDeviceSize, VkDeviceSize) = nullptr;
+};
+
 class Memory {
 public:
-    /// `borrowed` is a host's allocator, or null for one of our own.
+    /// `borrowed` is a host's allocator; with a null handle the library makes one of its own.
     Memory(DeviceState& device, VkInstance instance, PFN_vkGetInstanceProcAddr instance_loader,
-           PFN_vkGetDeviceProcAddr device_loader, VmaAllocator borrowed);
+           PFN_vkGetDeviceProcAddr device_loader, const AllocatorCalls& borrowed);
     ~Memory();
     Memory(const Memory&) = delete;
     Memory& operator=(const Memory&) = delete;
@@ -46,7 +58,7 @@ public:
 
 private:
     DeviceState& device_;
-    VmaAllocator allocator_ = VK_NULL_HANDLE;
+    AllocatorCalls calls_;
     bool owned_ = false;
     std::atomic<std::uint64_t> allocated_{0};
 };

@@ -104,10 +104,11 @@ void link(T& value, VkStructureType type, void*& chain) {
 
 }  // namespace
 
-Capabilities query_capabilities(const InstanceTable& vk, VkPhysicalDevice device) {
+Capabilities query_capabilities(const InstanceTable& vk, VkPhysicalDevice device, std::uint32_t version) {
     Capabilities c;
     VkPhysicalDeviceProperties basic{};
     vk.GetPhysicalDeviceProperties(device, &basic);
+    basic.apiVersion = std::min(basic.apiVersion, version);
     const auto extensions = device_extensions(vk, device);
     const auto offers = [&](std::uint32_t core, const char* extension) {
         return basic.apiVersion >= core || extensions.contains(extension);
@@ -219,8 +220,8 @@ std::uint32_t queue_timestamp_bits(const InstanceTable& vk, VkPhysicalDevice dev
     return family < count ? families[family].timestampValidBits : 0;
 }
 
-FeatureChain::FeatureChain(const Capabilities& c) {
-    void* chain = nullptr;
+FeatureChain::FeatureChain(const Capabilities& c, void* tail) {
+    void* chain = tail;
     if (c.timeline_semaphore) {
         timeline_.timelineSemaphore = VK_TRUE;
         link(timeline_, VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_TIMELINE_SEMAPHORE_FEATURES, chain);
@@ -242,6 +243,18 @@ FeatureChain::FeatureChain(const Capabilities& c) {
         link(subgroup_size_, VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SUBGROUP_SIZE_CONTROL_FEATURES, chain);
     }
     head_ = chain;
+}
+
+void require_usable(const Capabilities& c) {
+    if (const std::string reason = unusable_reason(c); !reason.empty())
+        throw Error(ErrorKind::no_device, fmt::format("{} cannot be used: {}", c.name, reason));
+}
+
+Access choose_access(const Capabilities& c, const std::optional<Access>& wanted) {
+    if (wanted == Access::address && !c.buffer_device_address)
+        throw Error(ErrorKind::unsupported,
+                    fmt::format("access = address was asked for, but {} lacks bufferDeviceAddress", c.name));
+    return wanted.value_or(c.buffer_device_address ? Access::address : Access::descriptor);
 }
 
 std::vector<const char*> required_extensions(const Capabilities& c) {

@@ -3,15 +3,18 @@
 
 #include "vk.hpp"
 
+#include <danaus/runtime/access.hpp>
 #include <danaus/runtime/capabilities.hpp>
 
+#include <optional>
 #include <vector>
 
 namespace danaus::runtime {
 
 /// Everything the library wants to know about `device`. Extensions are those the driver offers; features
-/// those it reports.
-Capabilities query_capabilities(const InstanceTable& vk, VkPhysicalDevice device);
+/// those it reports. `version` caps the device's Vulkan version at that of the instance.
+Capabilities query_capabilities(const InstanceTable& vk, VkPhysicalDevice device,
+                                std::uint32_t version = UINT32_MAX);
 
 /// The queue family the library uses: compute without graphics if there is one, else any with compute.
 /// Returns -1 when there is none.
@@ -21,7 +24,8 @@ std::uint32_t queue_timestamp_bits(const InstanceTable& vk, VkPhysicalDevice dev
 /// A chain of feature structures with exactly the features that `capabilities` reports and the library uses.
 class FeatureChain {
 public:
-    explicit FeatureChain(const Capabilities& capabilities);
+    /// `tail` is another chain to end in.
+    explicit FeatureChain(const Capabilities& capabilities, void* tail = nullptr);
     FeatureChain(const FeatureChain&) = delete;
     FeatureChain& operator=(const FeatureChain&) = delete;
     [[nodiscard]] const void* chain() const { return head_; }
@@ -34,6 +38,12 @@ private:
     VkPhysicalDeviceSubgroupSizeControlFeatures subgroup_size_{};
     const void* head_ = nullptr;
 };
+
+/// Throws Error(no_device) naming what the library needs and the device lacks.
+void require_usable(const Capabilities& capabilities);
+/// Device addresses where there are any, unless `wanted` says otherwise; Error(unsupported) when it cannot
+/// be.
+Access choose_access(const Capabilities& capabilities, const std::optional<Access>& wanted);
 
 /// Extensions a device of these capabilities must enable for the library.
 std::vector<const char*> required_extensions(const Capabilities& capabilities);

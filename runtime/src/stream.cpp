@@ -122,7 +122,10 @@ void Stream::State::drop(Frame& frame) noexcept {
 
 void Stream::State::retain(Frame& frame, const Buffer& buffer, bool write) {
     const auto& state = buffer.state();
-    if (state->uses.admit(timeline_, submissions_ + 1, write, frame.waits)) frame.retained.push_back(state);
+    if (!state->uses.admit(timeline_, submissions_ + 1, write, frame.waits)) return;
+    // The host may have submitted work on it to the same queue since our last submission.
+    if (state->used_by_host) writer_.hazards().assume_dirty();
+    frame.retained.push_back(state);
 }
 
 void Stream::State::record(const Packet& packet) {

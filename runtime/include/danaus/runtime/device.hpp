@@ -18,6 +18,7 @@
 namespace danaus {
 
 class Buffer;
+struct HostDevice;  // danaus/runtime/host.hpp
 
 namespace runtime {
 class DeviceState;
@@ -63,6 +64,10 @@ public:
     /// Throws Error(no_device) naming what was asked for and what there is.
     [[nodiscard]] static Device open(const DeviceOptions& options = {});
 
+    /// Takes up a device that a host owns; see HostDevice. Close it before the host destroys its VkDevice.
+    /// Throws Error(invalid_argument) naming the member that is null, does not fit, or lacks a declaration.
+    [[nodiscard]] static Device adopt(const HostDevice& host);
+
     [[nodiscard]] explicit operator bool() const noexcept { return state_ != nullptr; }
     [[nodiscard]] bool operator==(const Device&) const noexcept = default;
 
@@ -83,9 +88,10 @@ public:
     /// Writes the pipeline cache to its file now (also done by close()). No-op without a file.
     void save_pipeline_cache() const;
 
-    /// Waits until the device is idle, frees everything it owns and makes surviving handles inert: using one
-    /// throws Error(closed), destroying one is safe. Called by the last handle if not before. No other thread
-    /// may be using the device or its objects meanwhile.
+    /// Waits until the device is idle (a host's device: until the work of all streams has finished), frees
+    /// everything it owns and makes surviving handles inert: using one throws Error(closed), destroying one
+    /// is safe. Called by the last handle if not before. No other thread may be using the device or its
+    /// objects meanwhile.
     void close();
     [[nodiscard]] bool is_open() const noexcept;
 
@@ -95,6 +101,12 @@ public:
 
 private:
     std::shared_ptr<runtime::DeviceState> state_;
+};
+
+/// Where a buffer's bytes lie: two buffers share bytes only where `memory` is equal and [begin, end) overlap.
+struct MemoryRange {
+    std::uint64_t memory = 0;
+    std::uint64_t begin = 0, end = 0;
 };
 
 /// A shared handle to a range of device memory. The memory returns to the device when the last handle is
@@ -109,6 +121,8 @@ public:
     [[nodiscard]] Device device() const;
     /// True for a named slot of a Program under construction, which has no memory of its own.
     [[nodiscard]] bool is_placeholder() const;
+    /// Not every byte of the range need be the buffer's own: aliased imports all report the same one.
+    [[nodiscard]] MemoryRange range() const;
 
     /// For the library's own layers.
     [[nodiscard]] const std::shared_ptr<runtime::BufferState>& state() const { return state_; }

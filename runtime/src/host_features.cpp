@@ -1,0 +1,81 @@
+#include "host_features.hpp"
+
+#include <array>
+#include <cstddef>
+#include <cstring>
+
+namespace danaus::runtime {
+namespace {
+
+/// A VkBool32 of a structure.
+struct Place {
+    VkStructureType type;
+    std::size_t offset;
+};
+
+/// A feature lives in a structure of its own and in that of the Vulkan version which took it up; a chain may
+/// hold one of them.
+struct Feature {
+    bool Capabilities::*flag;
+    std::array<Place, 2> places;
+};
+
+#define PLACE(type, structure, member) \
+    { VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_##type##_FEATURES, offsetof(structure, member) }
+
+constexpr std::array<Feature, 5> features{{
+    {&Capabilities::timeline_semaphore,
+     {{PLACE(TIMELINE_SEMAPHORE, VkPhysicalDeviceTimelineSemaphoreFeatures, timelineSemaphore),
+       PLACE(VULKAN_1_2, VkPhysicalDeviceVulkan12Features, timelineSemaphore)}}},
+    {&Capabilities::buffer_device_address,
+     {{PLACE(BUFFER_DEVICE_ADDRESS, VkPhysicalDeviceBufferDeviceAddressFeatures, bufferDeviceAddress),
+       PLACE(VULKAN_1_2, VkPhysicalDeviceVulkan12Features, bufferDeviceAddress)}}},
+    {&Capabilities::shader_float16,
+     {{PLACE(SHADER_FLOAT16_INT8, VkPhysicalDeviceShaderFloat16Int8Features, shaderFloat16),
+       PLACE(VULKAN_1_2, VkPhysicalDeviceVulkan12Features, shaderFloat16)}}},
+    {&Capabilities::storage_16bit,
+     {{PLACE(16BIT_STORAGE, VkPhysicalDevice16BitStorageFeatures, storageBuffer16BitAccess),
+       PLACE(VULKAN_1_1, VkPhysicalDeviceVulkan11Features, storageBuffer16BitAccess)}}},
+    {&Capabilities::subgroup_size_control,
+     {{PLACE(SUBGROUP_SIZE_CONTROL, VkPhysicalDeviceSubgroupSizeControlFeatures, subgroupSizeControl),
+       PLACE(VULKAN_1_3, VkPhysicalDeviceVulkan13Features, subgroupSizeControl)}}},
+}};
+#undef PLACE
+
+bool enabled(const void* chain, const Place& place) {
+    for (auto node = static_cast<const VkBaseInStructure*>(chain); node; node = node->pNext) {
+        if (node->sType != place.type) continue;
+        VkBool32 value = VK_FALSE;
+        std::memcpy(&value, reinterpret_cast<const std::byte*>(node) + place.offset, sizeof value);
+        return value == VK_TRUE;
+    }
+    return false;
+}
+
+bool enable(void* chain, const Place& place) {
+    for (auto node = static_cast<VkBaseOutStructure*>(chain); node; node = node->pNext) {
+        if (node->sType != place.type) continue;
+        const VkBool32 value = VK_TRUE;
+        std::memcpy(reinterpret_cast<std::byte*>(node) + place.offset, &value, sizeof value);
+        return true;
+    }
+    return false;
+}
+
+}  // namespace
+
+void keep_enabled_features(const void* chain, Capabilities& capabilities) {
+    for (const Feature& feature : features)
+        if (!enabled(chain, feature.places[0]) && !enabled(chain, feature.places[1]))
+            capabilities.*feature.flag = false;
+}
+
+Capabilities enable_features(void* chain, const Capabilities& capabilities) {
+    Capabilities rest = capabilities;
+    for (const Feature& feature : features)
+        if (rest.*feature.flag && (enable(chain, feature.places[0]) || enable(chain, feature.places[1])))
+            rest.*feature.flag = false;
+    return rest;
+}
+
+}  // namespace danaus::runtime
