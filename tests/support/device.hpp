@@ -12,7 +12,8 @@ namespace danaus::test {
 /// The access mode that this run of the program tests: `--access=address` or `--access=descriptor`.
 [[nodiscard]] Access access();
 
-/// The program's device. Opened on first use with core and synchronization validation.
+/// The program's device. Opened on first use with core and synchronization validation, unless the program was
+/// started with `--no-validation`: a machine with a driver and no layers can then run the tests too.
 [[nodiscard]] Device device();
 
 /// Another device with the same options, its capabilities lowered by `cap`.

@@ -1,0 +1,50 @@
+#include "blas.hpp"
+
+#include <dlfcn.h>
+#include <fmt/format.h>
+
+namespace danaus::bench {
+namespace {
+
+constexpr int row_major = 101, plain = 111, transposed = 112;  // the values of cblas.h
+
+template <typename Function>
+Function symbol(void* library, const char* name) {
+    return reinterpret_cast<Function>(dlsym(library, name));
+}
+
+}  // namespace
+
+std::optional<Blas> Blas::load(unsigned threads) {
+    void* library = nullptr;
+    for (const char* name : {"libopenblas.so.0", "libopenblas.so", "libopenblas.dylib"}) {
+        library = dlopen(name, RTLD_NOW | RTLD_LOCAL);
+        if (library) break;
+    }
+    if (!library) return std::nullopt;
+    Blas blas;
+    blas.sgemm_ = symbol<Sgemm>(library, "cblas_sgemm");
+    blas.sgemv_ = symbol<Sgemv>(library, "cblas_sgemv");
+    const auto set_threads = symbol<void (*)(int)>(library, "openblas_set_num_threads");
+    const auto get_threads = symbol<int (*)()>(library, "openblas_get_num_threads");
+    const auto config = symbol<char* (*)()>(library, "openblas_get_config");
+    if (!blas.sgemm_ || !blas.sgemv_ || !set_threads || !get_threads || !config) return std::nullopt;
+    set_threads(static_cast<int>(threads));
+    blas.description_ = fmt::format("{}, {} threads", config(), get_threads());
+    return blas;
+}
+
+void Blas::sgemm(std::uint64_t m, std::uint64_t n, std::uint64_t k, Operand a, Operand b, float* c,
+                 std::uint64_t leading) const {
+    sgemm_(row_major, a.transposed ? transposed : plain, b.transposed ? transposed : plain,
+           static_cast<int>(m), static_cast<int>(n), static_cast<int>(k), 1.0f, a.data,
+           static_cast<int>(a.leading), b.data, static_cast<int>(b.leading), 0.0f, c,
+           static_cast<int>(leading));
+}
+
+void Blas::sgemv(std::uint64_t rows, std::uint64_t columns, Operand a, const float* x, float* y) const {
+    sgemv_(row_major, a.transposed ? transposed : plain, static_cast<int>(rows), static_cast<int>(columns),
+           1.0f, a.data, static_cast<int>(a.leading), x, 1, 0.0f, y, 1);
+}
+
+}  // namespace danaus::bench

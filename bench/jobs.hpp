@@ -1,0 +1,30 @@
+// The jobs behind the cases: for each matrix, its operands, what is recorded, the oracle and the yardstick.
+#pragma once
+
+#include "cases.hpp"
+
+namespace danaus::bench {
+
+/// The direction of a multiply.
+enum class Verb { forward, transposed, gradient };
+
+struct Sizes {
+    std::uint64_t tokens, out, in, blocks = 1;
+};
+
+[[nodiscard]] Job dense(Stream& stream, DataType type, const Sizes& sizes, Verb verb);
+[[nodiscard]] Job block_diagonal(Stream& stream, DataType type, const Sizes& sizes, Verb verb);
+/// As many blocks in both factors, as in checkpoints: w1 (blocks, q, in / blocks), w2 (blocks, out / blocks,
+/// q) with q the smaller of the two. Forward and transposed; the gradients are monarch_backward's.
+[[nodiscard]] Job monarch(Stream& stream, DataType type, const Sizes& sizes, Verb verb);
+[[nodiscard]] Job monarch_backward(Stream& stream, DataType type, const Sizes& sizes);
+/// Forward and transposed; the weight gradient is the dense one.
+[[nodiscard]] Job sparse24(Stream& stream, DataType type, const Sizes& sizes, Verb verb);
+/// Of sizes.in features: the stride permutation by `a`, or with a = 0 one by indices (a power of two
+/// features).
+[[nodiscard]] Job permutation(Stream& stream, DataType type, const Sizes& sizes, std::uint64_t a);
+/// A contiguous result = a view of rows × columns whose rows are `pitch` elements apart, converted.
+[[nodiscard]] Job copy(Stream& stream, DataType from, DataType to, std::uint64_t rows, std::uint64_t columns,
+                       std::uint64_t pitch, bool transpose);
+
+}  // namespace danaus::bench

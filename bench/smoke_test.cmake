@@ -1,0 +1,41 @@
+# Runs danaus-bench on its smallest multiply and looks at what it leaves.
+cmake_minimum_required(VERSION 3.25)
+
+set(name "matmul/f32/64x64x64")
+set(json "${FOLDER}/smoke.json")
+file(REMOVE "${json}")
+execute_process(COMMAND ${RUNNER} "${BENCH}" --filter "^${name}$" --json "${json}" --min-time 0 --repetitions 2
+    OUTPUT_VARIABLE output ERROR_VARIABLE output RESULT_VARIABLE status)
+message("${output}")
+if(NOT status EQUAL 0)
+    message(FATAL_ERROR "exit status ${status}")
+endif()
+
+# A missing key or a wrong type ends the script.
+file(READ "${json}" text)
+string(JSON schema GET "${text}" schema)
+string(JSON count LENGTH "${text}" cases)
+string(JSON case GET "${text}" cases 0)
+string(JSON found GET "${case}" name)
+if(NOT schema EQUAL 1 OR NOT count EQUAL 1 OR NOT found STREQUAL name)
+    message(FATAL_ERROR "schema ${schema}, ${count} cases, the first is ${found}")
+endif()
+foreach(key IN ITEMS date git device driver api_version access subgroup_size cpu openblas rates)
+    string(JSON unused TYPE "${text}" ${key})
+endforeach()
+foreach(key IN ITEMS shape dtype regime timing bytes multiply_adds openblas)
+    string(JSON unused TYPE "${case}" ${key})
+endforeach()
+foreach(key IN ITEMS median min max)
+    string(JSON value GET "${case}" ns ${key})
+    if(NOT value GREATER 0)
+        message(FATAL_ERROR "ns.${key} is ${value}")
+    endif()
+endforeach()
+
+# What cannot be done is said in one line.
+execute_process(COMMAND ${RUNNER} "${BENCH}" --filter nothing_of_this_name
+    OUTPUT_VARIABLE output ERROR_VARIABLE error RESULT_VARIABLE status)
+if(status EQUAL 0 OR NOT error MATCHES "^danaus-bench: --filter: no case matches[^\n]*\n$")
+    message(FATAL_ERROR "a filter without cases: exit status ${status}, '${error}'")
+endif()
