@@ -68,9 +68,12 @@ void record_box(Recorder& recorder, const Tensor& out, const Tensor& in, const B
     const std::uint64_t from_limit = detail::operand_limit(caps, access, in.type());
     const std::uint64_t to_limit = detail::operand_limit(caps, access, out.type());
     const std::uint64_t from_span = box.span(&Dimension::source), to_span = box.span(&Dimension::destination);
-    require(std::min(from_limit, to_limit) > 0,
-            "out: {} binds {} bytes of storage, less than one element behind its alignment of {}", caps.name,
-            caps.max_storage_range, caps.storage_offset_alignment);
+    if (std::min(from_limit, to_limit) == 0)
+        throw Error(
+            ErrorKind::unsupported,
+            fmt::format(
+                "copy: {} binds {} bytes of storage, less than one element behind its alignment of {}",
+                caps.name, caps.max_storage_range, caps.storage_offset_alignment));
     if (from_span > from_limit || to_span > to_limit) {
         const auto reach = [](const Dimension& d) {
             return (d.size - 1) * std::max(d.source, d.destination);

@@ -38,7 +38,7 @@ void interpret(const MultiplyProblem& p, std::vector<double>& memory) {
                 for (std::uint64_t n = 0; n < p.n; ++n) {
                     double sum = 0.0;
                     for (std::uint64_t k = 0; k < p.k; ++k) sum += at(p.a, o, i, m, k) * at(p.b, o, i, k, n);
-                    const double z = p.scale * sum + (p.has_bias ? at(p.bias, 0, i, 0, n) : 0.0);
+                    const double z = p.scale * sum + (p.has_bias ? at(p.bias, 0, i, m, n) : 0.0);
                     const double residual = p.has_residual ? at(p.residual, o, i, m, n) : 0.0;
                     if (p.has_aux) at(p.aux, o, i, m, n) = z;
                     at(p.c, o, i, m, n) =
@@ -85,8 +85,11 @@ std::string broken(const MultiplyPlan& piece, const Capabilities& caps, Access a
     if (constant["output_type"] != static_cast<std::uint32_t>(p.c.type)) return "output_type";
     if (p.has_bias && constant["bias_type"] != static_cast<std::uint32_t>(p.bias.type)) return "bias_type";
     if (constant["activation"] != static_cast<std::uint32_t>(p.activation)) return "activation";
-    if (constant["epilogue"] != (p.has_bias ? 1u : 0u) + (p.has_residual ? 2u : 0u) + (p.has_aux ? 4u : 0u))
+    const bool on_rows = p.has_bias && p.bias_on_rows;
+    if (constant["epilogue"] !=
+        (p.has_bias ? 1u : 0u) + (p.has_residual ? 2u : 0u) + (p.has_aux ? 4u : 0u) + (on_rows ? 8u : 0u))
         return "epilogue";
+    if (p.has_bias && (on_rows ? p.bias.column : p.bias.row) != 0) return "bias along both";
 
     const auto& grid = piece.grid;
     if (grid[0] != detail::divide_up(p.n, tile) || grid[1] != p.outer * p.inner ||
@@ -103,7 +106,8 @@ std::string broken(const MultiplyPlan& piece, const Capabilities& caps, Access a
     if (!fits(p.a, span(p, p.a, p.m, p.k))) return "x spans too much";
     if (!fits(p.b, span(p, p.b, p.k, p.n))) return "the weight spans too much";
     if (!fits(p.c, span(p, p.c, p.m, p.n))) return "the result spans too much";
-    if (p.has_bias && !fits(p.bias, 1 + (p.n - 1) * p.bias.column + (p.inner - 1) * p.bias.inner))
+    if (p.has_bias &&
+        !fits(p.bias, 1 + (p.m - 1) * p.bias.row + (p.n - 1) * p.bias.column + (p.inner - 1) * p.bias.inner))
         return "the bias spans too much";
     if (p.k > 1ull << 31) return "k";
     return {};

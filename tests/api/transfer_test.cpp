@@ -243,7 +243,9 @@ TEST(Transfer, SmallStorageRangesAndGridsSplit) {
     if (none.access() == Access::descriptor) {
         Stream empty_handed(none);
         const Tensor out(none, DataType::f32, {4});
-        expect_error(invalid, {"storage"}, [&] { fill_into(empty_handed, out, 1.0); });
+        expect_error(ErrorKind::unsupported, {"storage"}, [&] { fill_into(empty_handed, out, 1.0); });
+        expect_error(ErrorKind::unsupported, {"storage"},
+                     [&] { convert_into(empty_handed, Tensor(none, DataType::f16, {4}), out); });
     }
 }
 
