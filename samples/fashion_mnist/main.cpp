@@ -15,7 +15,7 @@ namespace {
 struct Options {
     std::filesystem::path out = "fashion_mnist_run";
     std::filesystem::path data = "/usr/share/datasets/fashion-mnist";
-    std::uint64_t epochs = 5;
+    std::uint64_t epochs = 6;
     double seconds = 100.0;
     std::uint64_t seed = 1;
     bool short_run = false;

@@ -20,10 +20,15 @@ namespace {
 
 constexpr std::uint64_t monarch_blocks = 4;
 
-Parameter uniform_parameter(Recorder& recorder, const Shape& shape, std::uint64_t fan_in,
-                            std::uint64_t seed) {
+// Uniform with variance gain² / fan_in: √2 in front of a ReLU, 1 where nothing follows but another factor.
+// The master of a 2:4 layer starts smaller (the customary ±1/√fan_in), so that gradients decide soon which
+// entries are the largest.
+constexpr float relu_gain = 1.41421356f, sparse_gain = 0.57735027f;
+
+Parameter uniform_parameter(Recorder& recorder, const Shape& shape, std::uint64_t fan_in, std::uint64_t seed,
+                            float gain = relu_gain) {
     Parameter parameter = new_parameter(recorder.device(), shape);
-    fan_in_uniform_into(recorder, parameter.master, fan_in, seed);
+    kaiming_uniform_into(recorder, parameter.master, fan_in, seed, 0, gain);
     return parameter;
 }
 
@@ -58,7 +63,7 @@ public:
     MonarchLayer(Recorder& recorder, std::uint64_t in, std::uint64_t out, std::uint64_t seed) {
         const std::uint64_t in_block = in / monarch_blocks, out_block = out / monarch_blocks;
         const Shape first{monarch_blocks, out_block, in_block}, second{monarch_blocks, out_block, out_block};
-        parameters = {uniform_parameter(recorder, first, in_block, seed),
+        parameters = {uniform_parameter(recorder, first, in_block, seed, 1.0f),
                       uniform_parameter(recorder, second, out_block, seed + 1),
                       zero_parameter(recorder, {out})};
         kept = multiply_adds = first.elements() + second.elements();
@@ -86,7 +91,8 @@ public:
     Sparse24Layer(Recorder& recorder, std::uint64_t in, std::uint64_t out, std::uint64_t seed)
         : compressed_(recorder.device(), DataType::f32, {out, in}),
           mask_(recorder.device(), DataType::u32, mask_shape({out, in})) {
-        parameters = {uniform_parameter(recorder, {out, in}, in, seed), zero_parameter(recorder, {out})};
+        parameters = {uniform_parameter(recorder, {out, in}, in, seed, sparse_gain),
+                      zero_parameter(recorder, {out})};
         kept = multiply_adds = compressed_.values().elements();
         weight_bytes = compressed_.bytes();
         select_mask_into(recorder, mask_, parameters[0].working);

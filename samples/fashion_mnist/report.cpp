@@ -131,8 +131,8 @@ std::string draw_curves(const Summary& summary, const std::filesystem::path& fol
         << "set grid lc rgb '#dddddd'\nset key top right\nset xlabel 'epoch'\n"
         << fmt::format("set multiplot layout 1,2 title \"Fashion-MNIST, 784-512-512-10, {}\" noenhanced\n",
                        summary.device)
-        << "set title 'training loss (mean of the steps before)'\nset logscale y\n"
-        << plots("loss", "lines") << "\nunset logscale y\n"
+        << "set title 'training loss (mean of the steps before)'\n"
+        << plots("loss", "lines") << "\n"
         << "set title 'test accuracy, %'\nset key bottom right\n"
         << plots("accuracy", "linespoints pt 7") << "\nunset multiplot\n";
     out.close();

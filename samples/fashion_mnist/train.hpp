@@ -13,7 +13,7 @@ struct TrainOptions {
     std::uint64_t batch = 256;
     std::uint64_t steps = 0;
     std::uint64_t seed = 1;
-    float learning_rate = 1e-3f;  // AdamW's, falling linearly to 0
+    float learning_rate = 2e-3f;  // AdamW's, falling linearly to 0
     std::uint64_t mask_refresh_steps = 40;
 };
 
