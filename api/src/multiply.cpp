@@ -41,6 +41,10 @@ std::uint64_t span_b(const MultiplyProblem& p) {
     return ((p.metadata_word + p.metadata_words) * 4 - p.b.offset * size) / size;
 }
 
+std::uint64_t bias_span(const MultiplyProblem& p) {
+    return 1 + (p.m - 1) * p.bias.row + (p.n - 1) * p.bias.column + (p.inner - 1) * p.bias.inner;
+}
+
 void shift(MatrixView& view, std::uint64_t elements) {
     view.offset += elements;
 }
@@ -216,11 +220,14 @@ void split(const MultiplyProblem& p, const Capabilities& caps, Access access,
         split(head(p, axis, at), caps, access, out);
         split(tail(p, axis, at), caps, access, out);
     };
-    const std::uint64_t bias = p.has_bias ? 1 + (p.n - 1) * p.bias.column + (p.inner - 1) * p.bias.inner : 0;
-    const std::array<Side, 4> sides{Side{"x", &p.a, span(p, p.a, p.m, p.k), p.m, p.k, Axis::m, Axis::k},
-                                    Side{"weight", &p.b, span_b(p), p.k, p.n, Axis::k, Axis::n},
-                                    Side{"result", &p.c, span(p, p.c, p.m, p.n), p.m, p.n, Axis::m, Axis::n},
-                                    Side{"bias", &p.bias, bias, 1, p.n, Axis::m, Axis::n}};
+    // Under exchanged roles A is the caller's weight.
+    const char* const a_name = p.bias_on_rows ? "weight" : "x";
+    const char* const b_name = p.bias_on_rows ? "x" : "weight";
+    const std::array<Side, 4> sides{
+        Side{a_name, &p.a, span(p, p.a, p.m, p.k), p.m, p.k, Axis::m, Axis::k},
+        Side{b_name, &p.b, span_b(p), p.k, p.n, Axis::k, Axis::n},
+        Side{"result", &p.c, span(p, p.c, p.m, p.n), p.m, p.n, Axis::m, Axis::n},
+        Side{"bias", &p.bias, p.has_bias ? bias_span(p) : 0, p.m, p.n, Axis::m, Axis::n}};
     for (const Side& side : sides) {
         const std::uint64_t limit = operand_limit(caps, access, side.view->type);
         if (side.span <= limit) continue;
@@ -309,10 +316,7 @@ Packet packet_of(const MultiplyPlan& plan) {
     packet.operands[1] = operand_of(p.b, span_b(p), Touch::read);
     const std::uint64_t result = span(p, p.c, p.m, p.n);
     packet.operands[2] = operand_of(p.c, result, Touch::read_write);
-    if (p.has_bias)
-        packet.operands[3] = operand_of(
-            p.bias, 1 + (p.m - 1) * p.bias.row + (p.n - 1) * p.bias.column + (p.inner - 1) * p.bias.inner,
-            Touch::read);
+    if (p.has_bias) packet.operands[3] = operand_of(p.bias, bias_span(p), Touch::read);
     if (p.has_residual) packet.operands[4] = operand_of(p.residual, result, Touch::read);
     if (p.has_aux) packet.operands[5] = operand_of(p.aux, result, Touch::read_write);
     return packet;

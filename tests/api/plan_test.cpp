@@ -307,10 +307,18 @@ TEST(Plan, RefusalsNameTheLimit) {
     EXPECT_EQ(checked_plan(still, caps, Access::address).size(), 2u);
     // A range without room for one element.
     refused(forward(2, 2, 2), {"matmul", "x", "reaches 0"}, Access::descriptor, 256);
+    // A feature-major result exchanges the roles, not the names.
+    MultiplyProblem turned = relu;
+    turned.c.row = 1;
+    turned.c.column = 2;
+    refused(turned, {"matmul", "weight spans", "f32", "2147483648"});
     // A bias with far places is cut with the columns.
     MultiplyProblem bias = forward(2, 1 << 13, 2);
     bias.has_bias = true;
     bias.bias.column = 1 << 19;
+    EXPECT_EQ(checked_plan(bias, caps, Access::address).size(), 2u);
+    bias.c.row = 1;
+    bias.c.column = 2;
     EXPECT_EQ(checked_plan(bias, caps, Access::address).size(), 2u);
 }
 
