@@ -73,6 +73,7 @@ std::vector<Case> all_cases() {
             multiply("block_diagonal", block_diagonal, verb, blocks);
         multiply("monarch", monarch, Verb::forward,
                  {{256, 1024, 1024, 32},
+                  {1024, 1024, 1024, 16},
                   {1024, 1024, 1024, 32},
                   {256, 4096, 4096, 64},
                   {384, 3072, 768, 4},
