@@ -35,14 +35,23 @@ struct MultiplyProblem {
     std::uint64_t metadata_word = 0;   // first word of the metadata, from the buffer's start
     std::uint64_t metadata_words = 0;  // of all matrices from there on
 
-    MatrixView bias;           // column = stride along n, inner = stride between problems
-    MatrixView residual, aux;  // strides of c
-    bool bias_on_rows = false;
+    MatrixView bias;            // row or column = stride along m or n, inner = stride between problems
+    MatrixView residual, aux;   // strides of c
+    bool bias_on_rows = false;  // the bias runs along m
     bool has_bias = false, has_residual = false, has_aux = false;
     Activation activation = Activation::none;
     float scale = 1.0f;
     std::string_view label = "matmul";
 };
+
+/// Whether B is compressed.
+[[nodiscard]] bool is_sparse(const MultiplyProblem& problem);
+/// Elements from the first to the last one that `view` touches with these sizes, plus 1; of B, dense or
+/// compressed; of the bias.
+[[nodiscard]] std::uint64_t view_span(const MultiplyProblem& problem, const MatrixView& view,
+                                      std::uint64_t rows, std::uint64_t columns);
+[[nodiscard]] std::uint64_t span_b(const MultiplyProblem& problem);
+[[nodiscard]] std::uint64_t bias_span(const MultiplyProblem& problem);
 
 /// One dispatch: a piece of a problem and the kernel that computes it.
 struct MultiplyPlan {
