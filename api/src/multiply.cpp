@@ -72,22 +72,21 @@ Packet packet_of(const MultiplyPlan& plan) {
     return packet;
 }
 
-// An empty sum as a sum of one term: the kernel wants k >= 1.
-MultiplyProblem with_zero_term(Recorder& recorder, MultiplyProblem problem) {
-    const Tensor zero = empty(recorder, DataType::f32, {1});
-    fill_into(recorder, zero, 0.0);
-    problem.a = problem.b = {zero.buffer(), problem.a.type, 0, 0, 0, 0, 0};
-    problem.weight = kernels::MatmulDirect::Weight::dense;
-    problem.k = 1;
-    return problem;
-}
-
 }  // namespace
 
 void emit(Recorder& recorder, const MultiplyProblem& problem, const Tensor& out, const Tensor& residual) {
     if (problem.m == 0 || problem.n == 0 || problem.outer == 0 || problem.inner == 0) return;
-    if (problem.k == 0) return emit(recorder, with_zero_term(recorder, problem), out, residual);
-    const auto plans = plan(problem, recorder.device().capabilities(), recorder.device().access());
+    MultiplyProblem p = problem;
+    Tensor zero;
+    if (p.k == 0) {
+        // An empty sum as a sum of one term: the kernel wants k >= 1.
+        zero = empty(recorder, DataType::f32, {1});
+        p.a = p.b = {zero.buffer(), p.a.type, zero.offset(), 0, 0, 0, 0};
+        p.weight = kernels::MatmulDirect::Weight::dense;
+        p.k = 1;
+    }
+    const auto plans = plan(p, recorder.device().capabilities(), recorder.device().access());
+    if (zero) fill_into(recorder, zero, 0.0);
     if (residual) convert_into(recorder, out, residual);
     for (const MultiplyPlan& piece : plans) recorder.record(packet_of(piece));
 }

@@ -142,9 +142,14 @@ std::uint64_t size_along(const MultiplyProblem& p, Axis axis) {
     return p.k;
 }
 
+// Whether a pair of elements may be moved at once from the view's start on.
+bool starts_pairs(const MatrixView& view) {
+    return view.offset % 2 == 0 && view.buffer.starts_aligned();
+}
+
 // Starts at a multiple of two elements and moves by even strides, so that pairs of elements are aligned.
 bool even(const MultiplyProblem& p, const MatrixView& view, std::uint64_t stride) {
-    return view.offset % 2 == 0 && stride % 2 == 0 && (p.outer == 1 || view.outer % 2 == 0) &&
+    return starts_pairs(view) && stride % 2 == 0 && (p.outer == 1 || view.outer % 2 == 0) &&
            (p.inner == 1 || view.inner % 2 == 0);
 }
 
@@ -185,7 +190,7 @@ kernels::MatmulDirect choose(const MultiplyProblem& p, const Capabilities& caps,
     }
     bool pairs = p.c.column == 1 && even(p, p.c, p.m > 1 ? p.c.row : 0);
     for (const auto& [present, view] : {std::pair{p.has_residual, &p.residual}, std::pair{p.has_aux, &p.aux}})
-        pairs = pairs && (!present || view->offset % 2 == 0);
+        pairs = pairs && (!present || starts_pairs(*view));
     kernel.c_pairs = pairs ? 1 : 0;
     // Knowing that no column is cut off shortens 16-bit stores; f32 gains nothing from it.
     const bool exact_columns = p.n % (std::uint64_t{kernel.local_size} * kernel.tile_columns) == 0;

@@ -23,7 +23,7 @@ Tensor batched(const Tensor& t) {
 // Whether a kernel may load or store two columns at once: neighbours that start at a multiple of two
 // elements.
 bool in_pairs(const Tensor& t) {
-    bool pairs = t.strides()[2] == 1 && t.offset() % 2 == 0;
+    bool pairs = t.strides()[2] == 1 && t.offset() % 2 == 0 && t.buffer().starts_aligned();
     for (std::size_t i = 0; i < 2; ++i) pairs = pairs && (t.size(i) == 1 || t.strides()[i] % 2 == 0);
     return pairs;
 }
@@ -185,6 +185,7 @@ Sparse24::Sparse24(const Buffer& buffer, DataType type, const Shape& shape, std:
     const Layout l = layout(type, shape);
     require(static_cast<bool>(buffer), "sparse24: a null buffer");
     require(byte_offset % 8 == 0, "byte_offset: {}, a multiple of 8 is needed", byte_offset);
+    require(buffer.starts_aligned(), "buffer: an import that does not start at a multiple of 16 bytes");
     require(byte_offset <= buffer.size() && l.bytes <= buffer.size() - byte_offset,
             "sparse24: {} {} takes {} bytes from byte {} on, the buffer has {}", to_string(shape),
             to_string(type), l.bytes, byte_offset, buffer.size());

@@ -98,6 +98,8 @@ bool UseLog::admit(const std::shared_ptr<Timeline>& timeline, std::uint64_t valu
     } else if (read != reads_.end()) {
         read->value = value;
     } else {
+        // A timeline that nobody else holds belonged to a stream that has finished and gone.
+        std::erase_if(reads_, [](const Use& use) { return use.timeline.use_count() == 1; });
         reads_.push_back({timeline, value});
     }
     return true;

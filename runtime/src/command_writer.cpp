@@ -34,6 +34,7 @@ void DescriptorArena::add_pool() {
     info.maxSets = sets_;
     info.poolSizeCount = 1;
     info.pPoolSizes = &size;
+    pools_.reserve(pools_.size() + 1);
     VkDescriptorPool pool = VK_NULL_HANDLE;
     check(device_.vk().CreateDescriptorPool(device_.handle(), &info, nullptr, &pool),
           "creating a descriptor pool");
@@ -199,16 +200,21 @@ void CommandWriter::validate(const Copy& copy, bool placeholders) const {
 }
 
 void CommandWriter::admit(VkCommandBuffer commands, std::span<const Interval> intervals) {
-    if (hazards_.admit(intervals) && !sabotage.omit_barriers) barrier(commands);
+    // After a host's work anything may have come before, also stages that we never use.
+    const bool after_anything = hazards_.is_dirty();
+    if (hazards_.admit(intervals) && !sabotage.omit_barriers) barrier(commands, after_anything);
 }
 
-void CommandWriter::barrier(VkCommandBuffer commands) {
+void CommandWriter::barrier(VkCommandBuffer commands, bool after_anything) {
     VkMemoryBarrier memory{};
     memory.sType = VK_STRUCTURE_TYPE_MEMORY_BARRIER;
-    memory.srcAccessMask = VK_ACCESS_SHADER_WRITE_BIT | VK_ACCESS_TRANSFER_WRITE_BIT;
+    memory.srcAccessMask = after_anything ? VK_ACCESS_MEMORY_READ_BIT | VK_ACCESS_MEMORY_WRITE_BIT
+                                          : VK_ACCESS_SHADER_WRITE_BIT | VK_ACCESS_TRANSFER_WRITE_BIT;
     memory.dstAccessMask = VK_ACCESS_SHADER_READ_BIT | VK_ACCESS_SHADER_WRITE_BIT |
                            VK_ACCESS_TRANSFER_READ_BIT | VK_ACCESS_TRANSFER_WRITE_BIT;
-    device_.vk().CmdPipelineBarrier(commands, our_stages, our_stages, 0, 1, &memory, 0, nullptr, 0, nullptr);
+    device_.vk().CmdPipelineBarrier(
+        commands, after_anything ? VkPipelineStageFlags{VK_PIPELINE_STAGE_ALL_COMMANDS_BIT} : our_stages,
+        our_stages, 0, 1, &memory, 0, nullptr, 0, nullptr);
     ++barriers_;
 }
 

@@ -72,7 +72,7 @@ public:
                   const Interval& device_side);
     /// Makes transfer writes visible to the host.
     void host_barrier(VkCommandBuffer commands);
-    void barrier(VkCommandBuffer commands);
+    void barrier(VkCommandBuffer commands, bool after_anything = false);
     /// Orders everything recorded before a host's own work.
     void barrier_to(VkCommandBuffer commands, VkPipelineStageFlags stages, VkAccessFlags access);
 

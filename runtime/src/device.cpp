@@ -61,6 +61,16 @@ private:
 DeviceState::DeviceState(Setup setup) : setup_(std::move(setup)) {
     try {
         vk_ = DeviceTable(setup_.vk_instance.GetDeviceProcAddr, setup_.device);
+        if (!vk_.WaitSemaphores || !vk_.GetSemaphoreCounterValue)
+            throw Error(ErrorKind::invalid_argument,
+                        setup_.capabilities.name +
+                            " was created without timeline semaphores: neither Vulkan 1.2 nor "
+                            "VK_KHR_timeline_semaphore is enabled");
+        if (setup_.access == Access::address && !vk_.GetBufferDeviceAddress)
+            throw Error(ErrorKind::invalid_argument,
+                        setup_.capabilities.name +
+                            " was created without device addresses: neither Vulkan 1.2 nor "
+                            "VK_KHR_buffer_device_address is enabled");
         memory_ =
             std::make_unique<Memory>(*this, setup_.instance_handle, setup_.vk_instance.GetInstanceProcAddr,
                                      setup_.vk_instance.GetDeviceProcAddr, setup_.allocator);
@@ -357,6 +367,10 @@ MemoryRange Buffer::range() const {
     if (is_placeholder()) return {reinterpret_cast<std::uintptr_t>(state_.get()), 0, state_->size};
     const runtime::Interval all = runtime::interval_of(*state_, 0, state_->size, false);
     return {all.key, all.begin, all.end};
+}
+bool Buffer::starts_aligned() const {
+    return !state_ || state_->kind != runtime::BufferState::Kind::imported ||
+           (state_->allocation.address + state_->base) % 16 == 0;
 }
 bool Buffer::is_placeholder() const {
     return state_ && state_->kind == runtime::BufferState::Kind::placeholder;

@@ -32,6 +32,7 @@ public:
 
     /// Everything before is unknown: the next admit() asks for a barrier.
     void assume_dirty() { dirty_ = true; }
+    [[nodiscard]] bool is_dirty() const { return dirty_; }
     /// Somebody else recorded a barrier for everything.
     void clear();
 

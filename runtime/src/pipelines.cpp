@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <array>
 #include <exception>
+#include <system_error>
 #include <thread>
 #include <vector>
 
@@ -99,14 +100,6 @@ Pipeline Pipelines::create(const kernels::Kernel& kernel) {
     const auto code = info.code[static_cast<std::size_t>(device_.access())];
     const DeviceTable& vk = device_.vk();
 
-    VkShaderModuleCreateInfo module_info{};
-    module_info.sType = VK_STRUCTURE_TYPE_SHADER_MODULE_CREATE_INFO;
-    module_info.codeSize = code.size_bytes();
-    module_info.pCode = code.data();
-    VkShaderModule module = VK_NULL_HANDLE;
-    check(vk.CreateShaderModule(device_.handle(), &module_info, nullptr, &module),
-          "creating a shader module");
-
     std::vector<VkSpecializationMapEntry> map(info.constants.size());
     for (std::size_t i = 0; i < map.size(); ++i)
         map[i] = {info.constants[i].id, static_cast<std::uint32_t>(i * sizeof(std::uint32_t)),
@@ -124,6 +117,14 @@ Pipeline Pipelines::create(const kernels::Kernel& kernel) {
         pipeline.layout = layout(slots, info.push_bytes);
         if (slots) pipeline.set_layout = set_layouts_.at(slots);
     }
+    VkShaderModuleCreateInfo module_info{};
+    module_info.sType = VK_STRUCTURE_TYPE_SHADER_MODULE_CREATE_INFO;
+    module_info.codeSize = code.size_bytes();
+    module_info.pCode = code.data();
+    VkShaderModule module = VK_NULL_HANDLE;
+    check(vk.CreateShaderModule(device_.handle(), &module_info, nullptr, &module),
+          "creating a shader module");
+
     VkComputePipelineCreateInfo create{};
     create.sType = VK_STRUCTURE_TYPE_COMPUTE_PIPELINE_CREATE_INFO;
     create.stage.sType = VK_STRUCTURE_TYPE_PIPELINE_SHADER_STAGE_CREATE_INFO;
@@ -192,7 +193,11 @@ void Pipelines::prewarm(std::span<const kernels::Kernel> list) {
     std::vector<std::thread> threads;
     const std::size_t count =
         std::min<std::size_t>(list.size(), std::max(1u, std::thread::hardware_concurrency()));
-    for (std::size_t i = 1; i < count; ++i) threads.emplace_back(work);
+    try {
+        for (std::size_t i = 1; i < count; ++i) threads.emplace_back(work);
+    } catch (const std::system_error&) {
+        // No more threads to be had: those that started, and this one, do the work.
+    }
     work();
     for (auto& thread : threads) thread.join();
     if (error) std::rethrow_exception(error);

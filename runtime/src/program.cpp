@@ -4,6 +4,7 @@
 #include <danaus/runtime/program.hpp>
 
 #include <algorithm>
+#include <array>
 #include <unordered_map>
 
 #include <fmt/format.h>
@@ -86,9 +87,16 @@ void Program::emit(Recorder& recorder, const std::vector<Binding>& bindings) con
             binding.offset > binding.buffer.size() - need)
             throw Error(
                 ErrorKind::invalid_argument,
-                fmt::format("program: slot '{}' needs {} bytes from an offset that is a multiple of 16; bound to offset "
+                fmt::format("program: slot '{}' needs {} bytes from an offset that is a multiple of 16; "
+                            "bound to offset "
                             "{} of a buffer of {}",
                             binding.name, need, binding.offset, binding.buffer ? binding.buffer.size() : 0));
+        if (!binding.buffer.starts_aligned())
+            throw Error(
+                ErrorKind::invalid_argument,
+                fmt::format("program: slot '{}' is bound to an import that does not start at a multiple of "
+                            "16 bytes; bind a copy",
+                            binding.name));
         if (binding.buffer.is_placeholder() && !dynamic_cast<ProgramRecorder*>(&recorder))
             throw Error(
                 ErrorKind::invalid_argument,
@@ -114,6 +122,29 @@ void Program::emit(Recorder& recorder, const std::vector<Binding>& bindings) con
         buffer = found->second->buffer;
         offset += found->second->offset;
     };
+    // Operations were checked against distinct buffers: what one step writes must not become what it also
+    // reads under another name. Sharing between steps is ordered like any other work.
+    for (const auto& step : steps_) {
+        const Packet* packet = std::get_if<Packet>(&step);
+        if (!packet) continue;
+        std::array<std::pair<Buffer, std::uint64_t>, max_operands> at;
+        for (std::size_t i = 0; i < max_operands; ++i) {
+            at[i] = {packet->operands[i].buffer, packet->operands[i].offset};
+            patch(at[i].first, at[i].second);
+            for (std::size_t j = 0; j < i && at[i].first; ++j) {
+                const Operand &one = packet->operands[i], &other = packet->operands[j];
+                const bool writes = one.touch != Touch::read || other.touch != Touch::read;
+                if (writes && !(one.buffer == other.buffer) && at[i].first == at[j].first &&
+                    at[i].second < at[j].second + other.bytes && at[j].second < at[i].second + one.bytes)
+                    throw Error(
+                        ErrorKind::invalid_argument,
+                        fmt::format(
+                            "program: in {}, operands {} and {} are bound to overlapping bytes of one "
+                            "buffer, and one of them is written",
+                            kernels::info(packet->kernel.module).name, j, i));
+            }
+        }
+    }
     for (const auto& step : steps_) {
         if (const Packet* recorded = std::get_if<Packet>(&step)) {
             Packet packet = *recorded;

@@ -139,18 +139,28 @@ void Stream::State::record(const Packet& packet) {
     Frame& frame = recording();
     for (const Operand& operand : packet.operands)
         if (operand.buffer) retain(frame, operand.buffer, writes(operand));
-    const std::uint32_t query = 2 * frame.packets;
-    if (frame.queries) {
-        state.vk().CmdWriteTimestamp(frame.commands, VK_PIPELINE_STAGE_BOTTOM_OF_PIPE_BIT, frame.queries,
-                                     query);
-        frame.timings.push_back(
-            {std::string(packet.label), std::string(kernels::info(packet.kernel.module).name), 0});
+    const auto stamp = [&](std::uint32_t query) {
+        if (frame.queries)
+            state.vk().CmdWriteTimestamp(frame.commands, VK_PIPELINE_STAGE_BOTTOM_OF_PIPE_BIT, frame.queries,
+                                         query);
+    };
+    frame.timings.reserve(frame.timings.size() + 1);
+    Timing timing{std::string(packet.label), std::string(kernels::info(packet.kernel.module).name), 0};
+    // Results are waited for in pairs: the second timestamp is written even when the dispatch fails in
+    // between.
+    const auto close = [&] {
+        stamp(2 * frame.packets + 1);
+        if (frame.queries) frame.timings.push_back(std::move(timing));
+        ++frame.packets;
+    };
+    stamp(2 * frame.packets);
+    try {
+        writer_.dispatch(frame.commands, *frame.descriptors, packet, pipeline, operands);
+    } catch (...) {
+        close();
+        throw;
     }
-    writer_.dispatch(frame.commands, *frame.descriptors, packet, pipeline, operands);
-    if (frame.queries)
-        state.vk().CmdWriteTimestamp(frame.commands, VK_PIPELINE_STAGE_BOTTOM_OF_PIPE_BIT, frame.queries,
-                                     query + 1);
-    ++frame.packets;
+    close();
     ++frame.steps;
     frame.work += packet.work;
     flush_if_full();

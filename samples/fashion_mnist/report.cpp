@@ -139,7 +139,9 @@ std::string draw_curves(const Summary& summary, const std::filesystem::path& fol
     if (!out) return script.string() + " cannot be written";
     std::error_code error;
     std::filesystem::remove(folder / "curves.png", error);
-    const std::string command = fmt::format("cd '{}' && gnuplot curves.gp >curves.log 2>&1", folder.string());
+    std::string quoted = "'";
+    for (const char c : folder.string()) quoted += c == '\'' ? std::string("'\\''") : std::string(1, c);
+    const std::string command = fmt::format("cd {}' && gnuplot curves.gp >curves.log 2>&1", quoted);
     if (std::system(command.c_str()) != 0 || !std::filesystem::exists(folder / "curves.png"))
         return fmt::format("gnuplot is missing or failed (see {})", (folder / "curves.log").string());
     return {};

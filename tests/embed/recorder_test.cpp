@@ -176,6 +176,38 @@ TEST_F(Recording, ProgramsAreEmittedIntoIt) {
     }
 }
 
+TEST_F(Recording, ImportsOffAnAlignedAddressAreMovedElementByElement) {
+    // Kernels move pairs of f32 only from addresses that are multiples of 8; these operands start 4 bytes
+    // behind one.
+    const HostBuffer a = host.create_buffer(1100), b = host.create_buffer(1100),
+                     c = host.create_buffer(1100, -1.0f);
+    for (std::size_t i = 0; i < 1100; ++i) {
+        a.values[i] = static_cast<float>(i % 7) - 3.0f;
+        b.values[i] = static_cast<float>(i % 5) - 2.0f;
+    }
+    const Shape square{32, 32};
+    const Tensor x = tensor(a, square, 4), w = tensor(b, square, 4), y = tensor(c, square, 4);
+    EXPECT_FALSE(x.buffer().starts_aligned());
+    EXPECT_TRUE(tensor(a, square, 16).buffer().starts_aligned());
+    Workspace workspace(device, 1 << 12, 8);
+    const VkCommandBuffer commands = host.begin();
+    HostRecorder recorder(device, commands, &workspace);
+    matmul_into(recorder, y, x, w);
+    recorder.finish(VK_PIPELINE_STAGE_HOST_BIT, VK_ACCESS_HOST_READ_BIT);
+    run(commands);
+    for (std::size_t t = 0; t < 32; ++t)
+        for (std::size_t o = 0; o < 32; ++o) {
+            float sum = 0.0f;
+            for (std::size_t i = 0; i < 32; ++i) sum += a.values[1 + t * 32 + i] * b.values[1 + o * 32 + i];
+            ASSERT_EQ(c.values[1 + t * 32 + o], sum) << t << ' ' << o;
+        }
+    EXPECT_EQ(c.values[0], -1.0f);
+    EXPECT_EQ(c.values[1025], -1.0f);
+    expect_error(ErrorKind::invalid_argument, {"multiple of 16"}, [&] {
+        (void)Sparse24(import_buffer(device, a.handle, 4, 2000), DataType::f32, {4, 4});
+    });
+}
+
 TEST_F(Recording, ImportsStartWhereTheySayAndEndThere) {
     const HostBuffer a = host.create_buffer(1000, -1.0f);
     // An offset that no storage descriptor could start at.

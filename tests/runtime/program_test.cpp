@@ -71,6 +71,24 @@ TEST(Program, InAndOutMayBeOneBuffer) {
     EXPECT_EQ(get(stream, both, 0, 64), halves(1, 9));
 }
 
+TEST(Program, OneStepMayNotReadWhatItWrites) {
+    ProgramRecorder recorder(device());
+    const Buffer in = recorder.slot("in", 128), out = recorder.slot("out", 128);
+    recorder.record(copy_packet(out, 0, in, 0, 32));
+    const Program program(std::move(recorder));
+    Stream stream(device());
+    const Buffer both = words(device(), 64);
+    put(stream, both, Words(64, 3));
+    const std::uint64_t before = stream.flush();
+    for (const std::uint64_t offset : {0u, 64u, 112u})
+        expect_error(ErrorKind::invalid_argument, {"operands 0 and 1", "overlapping"}, [&] {
+            program.emit(stream, {{"in", both, offset}, {"out", both}});
+        });
+    EXPECT_EQ(stream.flush(), before);
+    program.emit(stream, {{"in", both, 128}, {"out", both}});
+    EXPECT_EQ(get(stream, both, 0, 64), Words(64, 3));
+}
+
 TEST(Program, EmittingCompilesAndAllocatesNothing) {
     const Program program = two_halves(device(), 7);
     Stream stream(device(), {.refuse_to_compile = true});

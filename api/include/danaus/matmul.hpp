@@ -53,7 +53,8 @@ struct GradientOptions {
     bool widen = false;       ///< an allocated result is f32 even if the operands are not
 };
 
-/// dW = dyᵀ·x, the weight gradient of matmul, summed over tokens.
+/// dW = dyᵀ·x, the weight gradient of matmul, summed over tokens. Of a batch every member has its own dW (as
+/// for weights of rank 3); for one weight under a batch, give dy and x reshaped to rank 2.
 ///   dy (…, tokens, out), x (…, tokens, in) → dW (…, out, in)
 [[nodiscard]] DANAUS_EXPORT Tensor weight_gradient(Recorder& recorder, const Tensor& dy, const Tensor& x,
                                                    const GradientOptions& options = {});

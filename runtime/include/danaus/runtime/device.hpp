@@ -119,6 +119,10 @@ public:
     [[nodiscard]] bool operator==(const Buffer&) const noexcept = default;
     [[nodiscard]] std::uint64_t size() const;
     [[nodiscard]] Device device() const;
+    /// Whether its first byte lies at a multiple of 16 bytes, so that kernels may move several elements at
+    /// once. True of everything but imports from other offsets, which are read and written element by
+    /// element.
+    [[nodiscard]] bool starts_aligned() const;
     /// True for a named slot of a Program under construction, which has no memory of its own.
     [[nodiscard]] bool is_placeholder() const;
     /// Not every byte of the range need be the buffer's own: aliased imports all report the same one.

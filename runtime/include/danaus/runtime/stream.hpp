@@ -15,7 +15,8 @@ namespace danaus {
 struct StreamOptions {
     /// Submissions that may be in flight before recording waits for the oldest; at least 1.
     std::uint32_t max_in_flight = 3;
-    /// Work estimate after which a submission is flushed on its own, so that none trips a driver's watchdog.
+    /// Work estimate after which a submission is flushed on its own, so that many dispatches do not add up to
+    /// more than a driver's watchdog allows. A single dispatch is not split by its work.
     /// 0: by device type (2^34 multiply-adds on CPUs, 2^38 elsewhere).
     std::uint64_t work_budget = 0;
     /// Writes a timestamp before and after every dispatch; see Stream::timings(). Error(unsupported) on
