@@ -174,8 +174,10 @@ Arm train(const Device& device, const Dataset& data, Structure hidden, const Tra
             arm.test_accuracy = trainer.test_accuracy();
             arm.accuracy.push_back({epoch_of(done), arm.test_accuracy});
         }
-        progress.update(done, fmt::format("loss {:.3f}  test {:.2f} %  {:.1f} ms/step", loss,
-                                          100.0 * arm.test_accuracy, 1e3 * step_times.back()));
+        const std::string tested =
+            arm.accuracy.empty() ? std::string() : fmt::format("test {:.2f} %  ", 100.0 * arm.test_accuracy);
+        progress.update(done,
+                        fmt::format("loss {:.3f}  {}{:.1f} ms/step", loss, tested, 1e3 * step_times.back()));
         counted = done;
         since = Clock::now();
     }
