@@ -34,8 +34,8 @@ public:
     std::uint64_t multiply_adds = 0;            // per image, forward
 };
 
-/// Weights drawn uniformly with a variance that keeps the activations', by the counter-based generator: the same on
-/// every device.
+/// Weights drawn uniformly with a variance that keeps the activations', by the counter-based generator: the
+/// same on every device.
 std::unique_ptr<Layer> make_layer(danaus::Recorder& recorder, Structure structure, std::uint64_t in,
                                   std::uint64_t out, std::uint64_t seed);
 

@@ -115,7 +115,7 @@ public:
     }
 
     double test_accuracy() {
-        std::vector<std::uint32_t> indices(data_.test.count());
+        std::vector<std::uint32_t> indices(std::min<std::size_t>(data_.test.count(), options_.test_images));
         std::iota(indices.begin(), indices.end(), 0u);
         test_metrics_.clear(stream_);
         for (std::size_t i = 0; i + test_batch <= indices.size(); i += test_batch)

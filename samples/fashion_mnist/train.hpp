@@ -15,6 +15,7 @@ struct TrainOptions {
     std::uint64_t seed = 1;
     float learning_rate = 2e-3f;  // AdamW's, falling linearly to 0
     std::uint64_t mask_refresh_steps = 40;
+    std::uint64_t test_images = 10000;  // a slow device tests on the first of them only
 };
 
 /// Trains a classifier with `hidden` layers and tests it at the end of every epoch.
