@@ -12,7 +12,11 @@ kernels.json: {"modules": [entry...], "probes": {...}}. An entry has
                             compiled with -DWEIGHT_DENSE; exclude lists combinations that do not exist
     constants               {"name", "id", "type": uint | bool | float, "values": [...] (none: any), "default"};
                             the name is the shader's in lower case, the local size is local_size[_x|_y|_z]
-    access                  ["address", "descriptor"]: compiled once for each, with -DACCESS_... and -DSLOTS=...
+    access                  ["address", "descriptor"]: compiled once for each, with -DACCESS_... and -DSLOTS=...; with
+                            more than 4 slots, which is all that Vulkan promises to bind, a third time ("joined") with
+                            all operands in one binding
+    where                   conditions on the constants beyond their lists, in C's operators ("write_mask || pairs == 0");
+                            subgroup_size is that of the device
     reads, writes           slot lists; needed without a descriptor build, which otherwise shows them; checked if given
     requires, extensions    what the device must have, for the runtime; GLSL extensions the compiler must know
     optimize                false turns the SPIR-V optimizer off
@@ -35,6 +39,7 @@ import kernels_spirv
 
 ACCESSES = ("address", "descriptor")
 MAX_SLOTS, MAX_PUSH_BYTES, MAX_CONSTANTS = 8, 128, 24
+GUARANTEED_SLOTS = 4  # maxPerStageDescriptorStorageBuffers is at least this
 NAME = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*\Z")
 CPP_WORDS = set("""alignas alignof and asm auto bitand bitor bool break case catch char class compl concept const
     continue decltype default delete do double else enum explicit export extern false float for friend goto if inline
@@ -43,7 +48,8 @@ CPP_WORDS = set("""alignas alignof and asm auto bitand bitor bool break case cat
     virtual void volatile while xor module import kernel
     std modules chosen none""".split())  # the last lines: names the generated functions use themselves
 MODULE_KEYS = {"name", "source", "summary", "slots", "push_bytes", "axes", "exclude", "requires", "extensions",
-               "constants", "access", "optimize", "reads", "writes"}
+               "constants", "access", "optimize", "reads", "writes", "where"}
+WHERE_TOKENS = re.compile(r"\s*(?:([a-z][a-z0-9_]*)|\d+|\|\||&&|[=!<>]=|[-+*/%<>!&|()])")
 CONSTANT_KEYS = {"name", "id", "type", "values", "default"}
 
 
@@ -87,6 +93,18 @@ def check_constant(constant, where):
          "%s: the default %r is not admitted" % (where, constant["default"]))
 
 
+def check_condition(condition, names, where):
+    """A condition is C++ as it stands, once it holds nothing but known names, numbers and operators."""
+    need(isinstance(condition, str) and condition.strip(), where + ": a condition must be text")
+    at = 0
+    while at < len(condition.rstrip()):
+        token = WHERE_TOKENS.match(condition, at)
+        need(token, "%s: %r is not understood at column %d" % (where, condition, at + 1))
+        need(token[1] is None or token[1] in names, "%s: %r names no constant: %s" % (where, condition, token[1]))
+        at = token.end()
+    need(condition.count("(") == condition.count(")"), "%s: %r has an open parenthesis" % (where, condition))
+
+
 def check_module(module, root):
     check_name(module.get("name"), "modules")
     where = module["name"]
@@ -101,7 +119,7 @@ def check_module(module, root):
     need(type(push) is int and push % 4 == 0 and 8 * slots <= push <= MAX_PUSH_BYTES,
          "%s: push_bytes is %r, allowed are %d to %d in steps of 4" % (where, push, 8 * slots, MAX_PUSH_BYTES))
     for key, default in (("axes", {}), ("exclude", []), ("requires", []), ("extensions", []), ("constants", []),
-                         ("access", list(ACCESSES)), ("optimize", True)):
+                         ("access", list(ACCESSES)), ("optimize", True), ("where", [])):
         need(isinstance(module.setdefault(key, default), type(default)),
              "%s: %s must be a %s" % (where, key, type(default).__name__))
     need(module["access"] and set(module["access"]) <= set(ACCESSES),
@@ -130,6 +148,9 @@ def check_module(module, root):
     need(len(set(members)) == len(members), "%s: a constant or axis is named twice" % where)
     ids = [constant["id"] for constant in module["constants"]]
     need(len(set(ids)) == len(ids), "%s: two constants share an id" % where)
+    need("subgroup_size" not in members, "%s: subgroup_size is the device's, not a constant" % where)
+    for condition in module["where"]:
+        check_condition(condition, {"subgroup_size", *(c["name"] for c in module["constants"])}, where + ".where")
     need(len(ids) <= MAX_CONSTANTS, "%s: %d constants, allowed are %d" % (where, len(ids), MAX_CONSTANTS))
 
 
@@ -210,14 +231,17 @@ def plan(arguments):
             if name is None:
                 continue
             absent = []
-            for access in ACCESSES:
+            joined = not missing and "descriptor" in module["access"] and module["slots"] > GUARANTEED_SLOTS
+            for access in [*ACCESSES, *(["joined"] if joined else [])]:
                 reason = "glslc %s lacks %s" % (version, ", ".join(missing)) if missing else ""
-                if access not in module["access"]:
-                    reason = "the module reaches memory by %s only" % module["access"][0]
-                absent.append(reason)
+                if access in ACCESSES:
+                    if access not in module["access"]:
+                        reason = "the module reaches memory by %s only" % module["access"][0]
+                    absent.append(reason)
                 if reason:
                     continue
-                macros = ["ACCESS_" + access.upper(), "SLOTS=%d" % module["slots"]]
+                macros = ["ACCESS_DESCRIPTOR", "JOINED"] if access == "joined" else ["ACCESS_" + access.upper()]
+                macros.append("SLOTS=%d" % module["slots"])
                 macros += ["%s_%s" % (axis.upper(), value.upper()) for axis, value in axes.items()]
                 specs[name + "." + access] = {
                     "module": name, "entry": module["name"], "axes": axes, "access": access,
@@ -230,7 +254,7 @@ def plan(arguments):
                     "validator": arguments.spirv_val if all(probes[e][1] for e in module["extensions"]) else "",
                 }
             lacking += bool(missing)
-            variants.append({"name": name, "module": module, "absent": absent,
+            variants.append({"name": name, "module": module, "absent": absent, "joined": joined,
                              "reads": mask(module.get("reads")) or 0, "writes": mask(module.get("writes")) or 0})
 
     folder = os.path.join(out, "shaders", "spec")
@@ -290,7 +314,8 @@ def compile_module(arguments):
     with open(stem + ".json", "w", encoding="utf-8") as file:
         json.dump(report, file)
     with open(stem + ".cpp", "w", encoding="utf-8") as file:
-        file.write(kernels_cpp.code(spec["module"] + "_" + spec["access"], stripped, reads, writes))
+        file.write(kernels_cpp.code(spec["module"] + "_" + spec["access"], stripped, reads, writes,
+                                    kernels_spirv.shared_bytes(words, spec["constants"])))
     os.replace(debug, spv)
 
 
@@ -305,8 +330,9 @@ def list_modules(arguments):
             report = json.load(file)
         entry = table[report.pop("module")]
         entry["spv"][report.pop("access")] = {"path": report.pop("spv"), "bytes": report.pop("bytes")}
-        # The address build, first in the list, cannot show which slots are used; the descriptor build overwrites it.
-        entry.update(report)
+        # Only the descriptor build, which is the second, can show which slots are used.
+        if "entry" not in entry or list(entry["spv"])[-1] == "descriptor":
+            entry.update(report)
     with open(arguments.out, "w", encoding="utf-8") as file:
         json.dump({"modules": list(table.values())}, file, indent=1)
         file.write("\n")

@@ -1,5 +1,6 @@
 """Writes the C++ side of the kernel table: a header with one struct per entry, the table, the embedded words."""
 
+import re
 import struct
 
 RESERVED = {"Module", "Kernel", "ModuleInfo", "ConstantInfo", "ConstantType"}
@@ -16,6 +17,7 @@ struct Code {
     const std::uint32_t* words;
     std::size_t count;
     std::uint32_t reads, writes;
+    std::uint32_t (*shared_bytes)(const std::uint32_t* constants);
 };
 
 }  // namespace danaus::kernels::detail
@@ -34,7 +36,8 @@ struct ConstantInfo {
 };
 
 /// What is known of a module without compiling it. `code` and `absent` are indexed by danaus::Access;
-/// where the build has no code, `absent` says why. `reads` and `writes` have one bit per slot.
+/// where the build has no code, `absent` says why. `reads` and `writes` have one bit per slot. `joined` is the descriptor
+/// build with all operands in one binding, for devices that bind fewer buffers than `slots`; empty where none is needed.
 struct ModuleInfo {
     std::string_view name, source, summary;
     std::uint32_t slots, push_bytes, reads, writes;
@@ -42,6 +45,9 @@ struct ModuleInfo {
     std::span<const std::string_view> requirements;
     std::array<std::span<const std::uint32_t>, 2> code;
     std::array<std::string_view, 2> absent;
+    std::span<const std::uint32_t> joined;
+    std::uint32_t (*shared_bytes)(const std::uint32_t* constants);  ///< null: no code
+    std::string (*condition)(const std::uint32_t* constants, std::uint32_t subgroup_size);  ///< null: none
 };
 
 [[nodiscard]] const ModuleInfo& info(Module module_index);
@@ -55,8 +61,15 @@ struct Kernel {
     [[nodiscard]] std::size_t hash() const noexcept;
 };
 
-/// Empty, or a sentence that names the constant, the value it has and the values allowed.
-[[nodiscard]] std::string check(const Kernel& kernel);
+/// Empty, or a sentence that names the constant, the value it has and the values allowed, or the condition among several
+/// constants (and the device's subgroup size, where one is given) that does not hold.
+[[nodiscard]] std::string check(const Kernel& kernel, std::uint32_t subgroup_size = 0);
+
+/// Invocations of a workgroup along x, y and z: the constants local_size[_x], local_size_y and local_size_z.
+[[nodiscard]] std::array<std::uint32_t, 3> workgroup_size(const Kernel& kernel);
+
+/// Bytes of shared memory of a workgroup, by the formula that the shader's own declarations are. 0 without code.
+[[nodiscard]] std::uint32_t shared_bytes(const Kernel& kernel);
 """
 
 SOURCE_HEAD = """// Generated from kernels.json.
@@ -83,6 +96,8 @@ struct Row {
     std::span<const std::string_view> requirements;
     std::array<const detail::Code*, 2> code;
     std::array<std::string_view, 2> absent;
+    const detail::Code* joined;
+    std::string (*condition)(const std::uint32_t* constants, std::uint32_t subgroup_size);
 };
 """
 
@@ -91,15 +106,17 @@ static_assert(std::size(rows) == module_count);
 
 ModuleInfo module_of(const Row& row) {
     ModuleInfo module_info{row.name,  row.source, row.summary,   row.slots,        row.push_bytes, row.reads,
-                           row.writes, row.constants, row.requirements, {}, row.absent};
+                           row.writes, row.constants, row.requirements, {}, row.absent, {}, nullptr, row.condition};
     // The descriptor build, the last one, shows which slots are used; the address build repeats what it was told.
     for (std::size_t access = 0; access < row.code.size(); ++access) {
         if (const detail::Code* const code = row.code[access]; code != nullptr) {
             module_info.code[access] = {code->words, code->count};
             module_info.reads = code->reads;
             module_info.writes = code->writes;
+            module_info.shared_bytes = code->shared_bytes;
         }
     }
+    if (row.joined != nullptr) module_info.joined = {row.joined->words, row.joined->count};
     return module_info;
 }
 
@@ -139,7 +156,7 @@ std::string text(std::uint32_t word, ConstantType type) {
 
 }  // namespace
 
-std::string check(const Kernel& kernel) {
+std::string check(const Kernel& kernel, std::uint32_t subgroup_size) {
     if (static_cast<std::size_t>(kernel.module) >= module_count) {
         return "no kernel module " + std::to_string(static_cast<std::size_t>(kernel.module));
     }
@@ -162,7 +179,24 @@ std::string check(const Kernel& kernel) {
         return name + ": " + std::string(constant.name) + " is " + text(word, constant.type) + ", allowed are " +
                allowed;
     }
-    return {};
+    return module_info.condition != nullptr ? module_info.condition(kernel.constants.data(), subgroup_size)
+                                            : std::string();
+}
+
+std::array<std::uint32_t, 3> workgroup_size(const Kernel& kernel) {
+    std::array<std::uint32_t, 3> size{1, 1, 1};
+    const std::span<const ConstantInfo> constants = info(kernel.module).constants;
+    for (std::size_t i = 0; i < constants.size(); ++i) {
+        if (constants[i].name == "local_size" || constants[i].name == "local_size_x") size[0] = kernel.constants[i];
+        if (constants[i].name == "local_size_y") size[1] = kernel.constants[i];
+        if (constants[i].name == "local_size_z") size[2] = kernel.constants[i];
+    }
+    return size;
+}
+
+std::uint32_t shared_bytes(const Kernel& kernel) {
+    const ModuleInfo& module_info = info(kernel.module);
+    return module_info.shared_bytes != nullptr ? module_info.shared_bytes(kernel.constants.data()) : 0;
 }
 """
 
@@ -244,16 +278,39 @@ def constant_arrays(module):
             name, ", ".join(map(quoted, module["requires"])))
 
 
+def condition_function(module):
+    """The conditions among an entry's constants; those that ask for the subgroup size hold where it is not given."""
+    if not module["where"]:
+        return
+    yield "std::string %s_condition([[maybe_unused]] const std::uint32_t* constants," % module["name"]
+    yield "                        [[maybe_unused]] std::uint32_t subgroup_size) {"
+    for index, constant in enumerate(module["constants"]):
+        if any(re.search(r"\b%s\b" % constant["name"], condition) for condition in module["where"]):
+            yield "    const std::uint32_t %s = constants[%d];" % (constant["name"], index)
+    for condition in module["where"]:
+        asks = re.search(r"\bsubgroup_size\b", condition)
+        yield "    if (%s!(%s)) {" % ("subgroup_size != 0 && " if asks else "", condition)
+        shown = [c["name"] for c in module["constants"] if re.search(r"\b%s\b" % c["name"], condition)]
+        shown += ["subgroup_size"] if asks else []
+        values = ' + ", '.join('%s = " + std::to_string(%s)' % (name, name) for name in shown)
+        yield '        return "%s: %s does not hold: %s;' % (module["name"], condition, values)
+        yield "    }"
+    yield "    return {};"
+    yield "}"
+
+
 def table_row(variant):
     module = variant["module"]
     codes = ["nullptr" if absent else "&detail::%s_%s" % (variant["name"], access)
              for access, absent in zip(("address", "descriptor"), variant["absent"])]
-    return "    {%s, %s, %s,\n     %dU, %dU, %dU, %dU, %s, %s,\n     {%s},\n     {%s}}," % (
+    return "    {%s, %s, %s,\n     %dU, %dU, %dU, %dU, %s, %s,\n     {%s},\n     {%s},\n     %s, %s}," % (
         quoted(variant["name"]), quoted(module["source"]), quoted(module["summary"]), module["slots"],
         module["push_bytes"], variant["reads"], variant["writes"],
         "values_of::%s_constants" % module["name"] if module["constants"] else "{}",
         "values_of::%s_requirements" % module["name"] if module["requires"] else "{}",
-        ", ".join(codes), ", ".join(map(quoted, variant["absent"])))
+        ", ".join(codes), ", ".join(map(quoted, variant["absent"])),
+        "&detail::%s_joined" % variant["name"] if variant["joined"] else "nullptr",
+        "values_of::%s_condition" % module["name"] if module["where"] else "nullptr")
 
 
 def kernel_function(module, names):
@@ -300,9 +357,12 @@ def source(modules, variants, variants_of):
         for access, absent in zip(("address", "descriptor"), variant["absent"]):
             if not absent:
                 lines.append("extern const Code %s_%s;" % (variant["name"], access))
+        if variant["joined"]:
+            lines.append("extern const Code %s_joined;" % variant["name"])
     lines += ["", "}  // namespace detail", "", "namespace {", "", "namespace values_of {", ""]
     for module in modules:
         lines += constant_arrays(module)
+        lines += condition_function(module)
     lines += ["", "}  // namespace values_of"] + SOURCE_ROW.splitlines() + ["constexpr Row rows[] = {"]
     lines += [table_row(variant) for variant in variants]
     lines += ["};"] + SOURCE_CHECK.splitlines() + [""]
@@ -312,12 +372,13 @@ def source(modules, variants, variants_of):
     return "\n".join(lines) + "\n"
 
 
-def code(symbol, words, reads, writes):
+def code(symbol, words, reads, writes, shared_bytes):
     lines = ["// Generated: embedded SPIR-V.", '#include "code.hpp"', "", "namespace danaus::kernels::detail {", "",
              "namespace {", "constexpr std::uint32_t words[] = {"]
     for at in range(0, len(words), 12):
         lines.append("    " + ", ".join("%#x" % word for word in words[at:at + 12]) + ",")
-    lines += ["};", "}  // namespace", "", "extern const Code %s;" % symbol,
-              "const Code %s{words, %dU, %#xU, %#xU};" % (symbol, len(words), reads, writes), "",
+    lines += ["};", "", "std::uint32_t shared_bytes([[maybe_unused]] const std::uint32_t* constants) {",
+              "    return %s;" % shared_bytes, "}", "}  // namespace", "", "extern const Code %s;" % symbol,
+              "const Code %s{words, %dU, %#xU, %#xU, shared_bytes};" % (symbol, len(words), reads, writes), "",
               "}  // namespace danaus::kernels::detail"]
     return "\n".join(lines) + "\n"

@@ -9,13 +9,16 @@ OP_SOURCE_CONTINUED, OP_SOURCE, OP_SOURCE_EXTENSION, OP_NAME, OP_MEMBER_NAME, OP
 OP_EXTENSION, OP_EXT_INST_IMPORT, OP_EXT_INST = 10, 11, 12
 OP_TYPE_BOOL, OP_TYPE_INT, OP_TYPE_FLOAT, OP_TYPE_VECTOR, OP_TYPE_MATRIX = 20, 21, 22, 23, 24
 OP_TYPE_ARRAY, OP_TYPE_RUNTIME_ARRAY, OP_TYPE_STRUCT, OP_TYPE_POINTER = 28, 29, 30, 32
-OP_CONSTANT, OP_SPEC_TRUE, OP_SPEC_FALSE, OP_SPEC_CONSTANT, OP_SPEC_COMPOSITE = 43, 48, 49, 50, 51
+OP_CONSTANT, OP_SPEC_TRUE, OP_SPEC_FALSE, OP_SPEC_CONSTANT, OP_SPEC_COMPOSITE, OP_SPEC_OP = 43, 48, 49, 50, 51, 52
 OP_VARIABLE, OP_DECORATE, OP_MEMBER_DECORATE, OP_NO_LINE, OP_MODULE_PROCESSED = 59, 71, 72, 317, 330
 DECORATION_SPEC_ID, DECORATION_ARRAY_STRIDE, DECORATION_MATRIX_STRIDE, DECORATION_BUILT_IN = 1, 6, 7, 11
 DECORATION_NON_WRITABLE, DECORATION_NON_READABLE = 24, 25
 DECORATION_BINDING, DECORATION_SET, DECORATION_OFFSET = 33, 34, 35
 BUILT_IN_WORKGROUP_SIZE = 25
-STORAGE_PUSH_CONSTANT = 9
+STORAGE_WORKGROUP, STORAGE_PUSH_CONSTANT = 4, 9
+# What a specialization constant may be computed with, as C++.
+SPEC_OPERATORS = {128: "+", 130: "-", 132: "*", 134: "/", 137: "%", 194: ">>", 196: "<<", 197: "|", 199: "&"}
+OP_SELECT, OP_COMPOSITE_EXTRACT = 169, 81
 
 # Instructions that derive a pointer, and those that read or write through one: opcode -> operand that is the pointer.
 DERIVES = {65: 2, 66: 2, 67: 2, 70: 2, 83: 2}
@@ -81,6 +84,7 @@ class Reflection:
         self.names, self.member_names = {}, {}
         self.decorations, self.member_decorations = {}, {}
         self.types, self.values, self.spec_types, self.composites = {}, {}, {}, {}
+        self.spec_operations = {}
         self.variables = []
         self.accesses = {}  # pointer id -> [reads, writes, escapes], shared by all pointers into one variable
         for opcode, operands in instructions(words):
@@ -104,6 +108,8 @@ class Reflection:
             self.spec_types[operands[1]] = operands[0]
         elif opcode == OP_SPEC_COMPOSITE:
             self.composites[operands[1]] = operands[2:]
+        elif opcode == OP_SPEC_OP:
+            self.spec_operations[operands[1]] = operands[2:]
         elif opcode == OP_VARIABLE:
             self.variables.append((operands[1], operands[2], operands[0]))
             self.accesses[operands[1]] = [False, False, False]
@@ -180,6 +186,38 @@ class Reflection:
                 names = {"local_size_" + sizes[result]} | ({"local_size"} if sizes[result] == "x" else set())
             yield spec_id, names, kind
 
+    def _expression(self, result, words):
+        """A constant as C++; `words` maps a specialization constant's id to the C++ that holds its value."""
+        if result in self.values:
+            return "%dU" % self.values[result]
+        spec_id = self.decorations.get(result, {}).get(DECORATION_SPEC_ID)
+        if spec_id is not None:
+            return words[spec_id]
+        if result not in self.spec_operations:
+            raise SpirvError("an array in shared memory has a length of an unknown kind")
+        opcode, *operands = self.spec_operations[result]
+        if opcode == OP_COMPOSITE_EXTRACT:
+            return self._expression(self.composites[operands[0]][operands[1]], words)
+        parts = [self._expression(operand, words) for operand in operands]
+        if opcode == OP_SELECT:
+            return "(%s != 0 ? %s : %s)" % tuple(parts)
+        if opcode not in SPEC_OPERATORS:
+            raise SpirvError("an array in shared memory has a length computed by opcode %d" % opcode)
+        return "(%s %s %s)" % (parts[0], SPEC_OPERATORS[opcode], parts[1])
+
+    def _shared_size(self, type_id, words):
+        opcode, operands = self.types[type_id]
+        if opcode == OP_TYPE_ARRAY:
+            return "%s * %s" % (self._expression(operands[1], words), self._shared_size(operands[0], words))
+        if opcode == OP_TYPE_STRUCT:
+            return "(%s)" % " + ".join(self._shared_size(member, words) for member in operands)
+        return "%dU" % (4 if opcode == OP_TYPE_BOOL else self.size_of(type_id))
+
+    def shared_size(self, words):
+        """Bytes of the variables in shared memory as C++, which is the shader's own formula."""
+        return " + ".join(self._shared_size(self._pointee(pointer), words)
+                          for _, storage, pointer in self.variables if storage == STORAGE_WORKGROUP) or "0"
+
     def bindings(self):
         """(set, binding, reads, writes) of each variable that a descriptor reaches."""
         for variable, _, pointer in self.variables:
@@ -195,6 +233,12 @@ class Reflection:
             reads, writes, escapes = self.accesses[variable]
             yield (decorations.get(DECORATION_SET, 0), decorations.get(DECORATION_BINDING, 0),
                    allowed[0] and (reads or escapes), allowed[1] and (writes or escapes))
+
+
+def shared_bytes(words, constants):
+    """Bytes of shared memory of a module as C++, given `constants[i]`, the words of the table's constants."""
+    return Reflection(words).shared_size({constant["id"]: "constants[%d]" % index
+                                          for index, constant in enumerate(constants)})
 
 
 def check(words, spec):
@@ -224,9 +268,9 @@ def check(words, spec):
     for descriptor_set, binding, *accesses in reflection.bindings():
         if spec["access"] == "address":
             wrong.append("binding %d is used, though this build reaches memory by address" % binding)
-        elif descriptor_set != 0 or binding >= spec["slots"]:
+        elif descriptor_set != 0 or binding >= (1 if spec["access"] == "joined" else spec["slots"]):
             wrong.append("set %d, binding %d lies outside set 0, bindings 0 to %d"
-                         % (descriptor_set, binding, spec["slots"] - 1))
+                         % (descriptor_set, binding, 0 if spec["access"] == "joined" else spec["slots"] - 1))
         else:
             masks = [mask | int(used) << binding for mask, used in zip(masks, accesses)]
     declared = [spec["reads"], spec["writes"]]

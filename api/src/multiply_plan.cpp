@@ -2,6 +2,8 @@
 #include "check.hpp"
 #include "multiply.hpp"
 
+#include <danaus/runtime/kernel_support.hpp>
+
 #include <algorithm>
 #include <bit>
 #include <optional>
@@ -244,6 +246,9 @@ void split(const MultiplyProblem& p, const Capabilities& caps, Access access,
     }
 
     const kernels::MatmulDirect kernel = choose(p, caps, access);
+    if (const std::string reason = unfit_reason(kernel.kernel(), caps); !reason.empty())
+        throw Error(ErrorKind::unsupported,
+                    fmt::format("{}: no kernel fits {}: {}", p.label, caps.name, reason));
     const std::array<std::uint64_t, 3> grid{
         divide_up(p.n, std::uint64_t{kernel.local_size} * kernel.tile_columns), p.outer * p.inner,
         divide_up(p.m, kernel.tile_rows)};

@@ -349,8 +349,10 @@ std::uint64_t operand_limit(const Capabilities& caps, Access access, DataType ty
     constexpr std::uint64_t max_offset = 1ull << 31;
     if (access == Access::address) return max_offset;
     // The binding starts at an aligned offset in front of the operand.
-    const std::uint64_t bytes =
+    std::uint64_t bytes =
         caps.max_storage_range - std::min(caps.max_storage_range, caps.storage_offset_alignment);
+    // Operands of a kernel with more of them than can be bound share one descriptor.
+    if (caps.max_storage_buffers < max_operands) bytes /= max_operands;
     return std::min(max_offset, bytes / size_of(type));
 }
 

@@ -1,6 +1,7 @@
 #include "command_writer.hpp"
 
 #include "buffer_state.hpp"
+#include "joined.hpp"
 
 #include <algorithm>
 
@@ -125,6 +126,7 @@ ResolvedOperands CommandWriter::resolve(const Packet& packet) const {
     const auto& info = kernels::info(packet.kernel.module);
     const Capabilities& caps = device_.capabilities();
     ResolvedOperands out;
+    if (uses_joined(info, caps, device_.access())) return resolve_joined(packet);
     const Operand* any = nullptr;      // stands in for unused slots: a binding must hold something
     const Operand* written = nullptr;  // likewise for slots that the shader could write
     for (const Operand& operand : packet.operands) {
@@ -170,6 +172,38 @@ ResolvedOperands CommandWriter::resolve(const Packet& packet) const {
         out.reaches[out.interval_count] = {&buffer, begin, begin + bytes, write};
         out.intervals[out.interval_count++] = interval_of(buffer, begin - buffer.base, bytes, write);
     }
+    return out;
+}
+
+// The operands of a packet that need not be joined any more: one descriptor holds them all.
+ResolvedOperands CommandWriter::resolve_joined(const Packet& packet) const {
+    const auto& info = kernels::info(packet.kernel.module);
+    const std::uint64_t alignment = device_.capabilities().storage_offset_alignment;
+    const BufferState* buffer = nullptr;
+    std::uint64_t begin = UINT64_MAX, end = 0;
+    bool write = false;
+    for (const Operand& operand : packet.operands) {
+        if (!operand.buffer) continue;
+        buffer = operand.buffer.state().get();
+        begin = std::min(begin, buffer->base + operand.offset);
+        end = std::max(end, buffer->base + operand.offset + operand.bytes);
+        write = write || operand.touch != Touch::read;
+    }
+    if (end == buffer->base + buffer->size && begin == end) begin -= 4;  // empty, at the buffer's very end
+    begin -= begin % alignment;
+    end = std::max(begin + 4, (end + 3) / 4 * 4);
+    ResolvedOperands out;
+    for (std::uint32_t slot = 0; slot < info.slots; ++slot) {
+        const Operand& operand = packet.operands[slot];
+        if (!operand.buffer) continue;
+        const std::uint64_t at = buffer->base + operand.offset - begin;
+        out.refs[slot] = {static_cast<std::uint32_t>(at / 4 | (at % 4 ? 1u << 31 : 0u)),
+                          static_cast<std::uint32_t>((at % 4 + operand.bytes + 3) / 4)};
+    }
+    out.descriptors[0] = {buffer->allocation.buffer, begin, end - begin};
+    out.reaches[0] = {buffer, begin, end, write};
+    out.intervals[0] = interval_of(*buffer, begin - buffer->base, end - begin, write);
+    out.interval_count = 1;
     return out;
 }
 
@@ -243,7 +277,7 @@ void CommandWriter::dispatch(VkCommandBuffer commands, DescriptorArena& arena, c
     if (pipeline.set_layout) {
         set = arena.allocate(pipeline.set_layout);
         std::array<VkWriteDescriptorSet, max_operands> writes{};
-        for (std::uint32_t slot = 0; slot < info.slots; ++slot) {
+        for (std::uint32_t slot = 0; slot < pipeline.bindings; ++slot) {
             writes[slot].sType = VK_STRUCTURE_TYPE_WRITE_DESCRIPTOR_SET;
             writes[slot].dstSet = set;
             writes[slot].dstBinding = slot;
@@ -251,7 +285,7 @@ void CommandWriter::dispatch(VkCommandBuffer commands, DescriptorArena& arena, c
             writes[slot].descriptorType = VK_DESCRIPTOR_TYPE_STORAGE_BUFFER;
             writes[slot].pBufferInfo = &operands.descriptors[slot];
         }
-        vk.UpdateDescriptorSets(device_.handle(), info.slots, writes.data(), 0, nullptr);
+        vk.UpdateDescriptorSets(device_.handle(), pipeline.bindings, writes.data(), 0, nullptr);
     }
     admit(commands, {operands.intervals.data(), operands.interval_count});
 

@@ -81,6 +81,7 @@ public:
     Sabotage sabotage;
 
 private:
+    [[nodiscard]] ResolvedOperands resolve_joined(const Packet& packet) const;
     void admit(VkCommandBuffer commands, std::span<const Interval> intervals);
     DeviceState& device_;
     HazardTracker hazards_;

@@ -283,7 +283,11 @@ std::vector<Capabilities> list_devices() {
 Device Device::open(const DeviceOptions& options) {
     using namespace runtime;
     auto instance = std::make_shared<Instance>(
-        Instance::Options{options.validation, options.debug_names, options.on_message});
+        Instance::Options{.validation = options.validation,
+                          .debug_utils = options.debug_names,
+                          .on_message = options.on_message,
+                          .get_instance_proc_addr =
+                              reinterpret_cast<PFN_vkGetInstanceProcAddr>(options.get_instance_proc_addr)});
     auto list = candidates(*instance);
     auto [index, why] = choose(list, options);
     Candidate& chosen = list[index];

@@ -2,6 +2,7 @@
 #include "buffer_state.hpp"
 #include "command_writer.hpp"
 #include "device_state.hpp"
+#include "joined.hpp"
 
 #include <danaus/runtime/host.hpp>
 
@@ -46,6 +47,7 @@ public:
     [[nodiscard]] Device device() const override { return device_; }
     void record(const Packet& packet) override {
         if (is_empty(packet)) return;
+        if (runtime::must_join(*device_.state(), packet)) return runtime::record_joined(*this, packet);
         ++size.packets;
         if (std::find(kernels.begin(), kernels.end(), packet.kernel) == kernels.end())
             kernels.push_back(packet.kernel);
@@ -218,6 +220,11 @@ Device HostRecorder::device() const {
 void HostRecorder::record(const Packet& packet) {
     if (is_empty(packet)) return;
     runtime::DeviceState& device = open_state("recorder", state_->device);
+    state_->writer.validate(packet, false);
+    if (runtime::must_join(device, packet)) {
+        (void)device.pipelines().get(packet.kernel, !state_->options.refuse_to_compile);
+        return runtime::record_joined(*this, packet);
+    }
     const auto operands = state_->writer.resolve(packet);
     if (!state_->workspace && device.access() == Access::descriptor)
         throw Error(ErrorKind::invalid_argument,

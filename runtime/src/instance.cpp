@@ -63,7 +63,8 @@ bool contains(const std::vector<VkExtensionProperties>& list, const char* name) 
 }  // namespace
 
 Instance::Instance(const Options& options) : on_message_(options.on_message) {
-    const PFN_vkGetInstanceProcAddr loader = load_vulkan(options.loader_names);
+    const PFN_vkGetInstanceProcAddr loader =
+        options.get_instance_proc_addr ? options.get_instance_proc_addr : load_vulkan(options.loader_names);
     if (!loader)
         throw Error(ErrorKind::no_device,
                     std::string("no Vulkan loader: ") + options.loader_names.front() +

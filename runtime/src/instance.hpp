@@ -23,6 +23,8 @@ public:
         MessageSink on_message;
         /// File names under which the loader is looked for, the first one found is taken.
         std::span<const char* const> loader_names = system_loader_names();
+        /// Instead of a loader to be found.
+        PFN_vkGetInstanceProcAddr get_instance_proc_addr = nullptr;
     };
 
     /// Throws Error(no_device) without a loader, Error(unsupported) when validation was asked for and its

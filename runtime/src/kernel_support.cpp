@@ -1,6 +1,7 @@
 #include <danaus/runtime/kernel_support.hpp>
 
 #include <algorithm>
+#include <array>
 #include <cstddef>
 
 #include <fmt/format.h>
@@ -18,20 +19,41 @@ std::string unusable_reason(kernels::Module module, const Capabilities& caps, Ac
     if (info.push_bytes > caps.max_push_constants)
         return fmt::format("it needs {} bytes of push constants, the device has {} (max_push_constants)",
                            info.push_bytes, caps.max_push_constants);
-    if (access == Access::descriptor && info.slots > caps.max_storage_buffers)
+    const std::uint32_t bindings = info.joined.empty() ? info.slots : 1;
+    if (access == Access::descriptor && bindings > caps.max_storage_buffers)
         return fmt::format(
-            "it binds {} storage buffers, the device allows {} in one stage (max_storage_buffers)",
-            info.slots, caps.max_storage_buffers);
-    const std::uint32_t invocations = std::min(caps.max_workgroup_invocations, caps.max_workgroup_size[0]);
-    for (const auto& constant : info.constants) {
-        if (constant.name != "local_size" || constant.values.empty()) continue;
-        const std::uint32_t least = *std::min_element(constant.values.begin(), constant.values.end());
-        if (least > invocations)
-            return fmt::format(
-                "its workgroups have at least {} invocations, the device allows {} "
-                "(max_workgroup_invocations)",
-                least, invocations);
-    }
+            "it binds {} storage buffers, the device allows {} in one stage (max_storage_buffers)", bindings,
+            caps.max_storage_buffers);
+    kernels::Kernel least{module, static_cast<std::uint32_t>(info.constants.size()), {}};
+    for (std::size_t i = 0; i < info.constants.size(); ++i)
+        if (!info.constants[i].values.empty())
+            least.constants[i] =
+                *std::min_element(info.constants[i].values.begin(), info.constants[i].values.end());
+    const auto size = kernels::workgroup_size(least);
+    if (size[0] * size[1] * size[2] > caps.max_workgroup_invocations || size[0] > caps.max_workgroup_size[0])
+        return fmt::format(
+            "its workgroups have at least {} invocations, the device allows {} (max_workgroup_invocations)",
+            size[0] * size[1] * size[2],
+            std::min(caps.max_workgroup_invocations, caps.max_workgroup_size[0]));
+    return {};
+}
+
+std::string unfit_reason(const kernels::Kernel& kernel, const Capabilities& caps) {
+    if (std::string wrong = kernels::check(kernel, caps.subgroup_size); !wrong.empty()) return wrong;
+    const auto size = kernels::workgroup_size(kernel);
+    const std::uint64_t invocations = std::uint64_t{size[0]} * size[1] * size[2];
+    constexpr std::array names{"local_size", "local_size_y", "local_size_z"};
+    for (std::size_t i = 0; i < 3; ++i)
+        if (size[i] > caps.max_workgroup_size[i])
+            return fmt::format("{} = {}, the device allows {} (max_workgroup_size)", names[i], size[i],
+                               caps.max_workgroup_size[i]);
+    if (invocations > caps.max_workgroup_invocations)
+        return fmt::format("a workgroup of {} invocations, the device allows {} (max_workgroup_invocations)",
+                           invocations, caps.max_workgroup_invocations);
+    if (const std::uint32_t bytes = kernels::shared_bytes(kernel); bytes > caps.max_shared_memory)
+        return fmt::format(
+            "a workgroup with {} bytes of shared memory, the device allows {} (max_shared_memory)", bytes,
+            caps.max_shared_memory);
     return {};
 }
 

@@ -1,6 +1,7 @@
 #include "pipelines.hpp"
 
 #include "device_state.hpp"
+#include "joined.hpp"
 
 #include <danaus/runtime/kernel_support.hpp>
 
@@ -56,13 +57,7 @@ void Pipelines::check_kernel(const kernels::Kernel& kernel) const {
     };
     if (const std::string reason = unusable_reason(kernel.module, caps, device_.access()); !reason.empty())
         refuse(reason);
-    if (const std::string wrong = kernels::check(kernel); !wrong.empty()) refuse(wrong);
-    for (std::size_t i = 0; i < info.constants.size(); ++i)
-        if (info.constants[i].name == "local_size" && (kernel.constants[i] > caps.max_workgroup_invocations ||
-                                                       kernel.constants[i] > caps.max_workgroup_size[0]))
-            refuse(fmt::format("local_size = {}, the device allows {} (max_workgroup_invocations)",
-                               kernel.constants[i],
-                               std::min(caps.max_workgroup_invocations, caps.max_workgroup_size[0])));
+    if (const std::string reason = unfit_reason(kernel, caps); !reason.empty()) refuse(reason);
 }
 
 const Pipeline& Pipelines::get(const kernels::Kernel& kernel, bool may_compile) {
@@ -97,7 +92,8 @@ const Pipeline& Pipelines::get(const kernels::Kernel& kernel, bool may_compile) 
 
 Pipeline Pipelines::create(const kernels::Kernel& kernel) {
     const auto& info = kernels::info(kernel.module);
-    const auto code = info.code[static_cast<std::size_t>(device_.access())];
+    const bool joined = uses_joined(info, device_.capabilities(), device_.access());
+    const auto code = joined ? info.joined : info.code[static_cast<std::size_t>(device_.access())];
     const DeviceTable& vk = device_.vk();
 
     std::vector<VkSpecializationMapEntry> map(info.constants.size());
@@ -113,9 +109,9 @@ Pipeline Pipelines::create(const kernels::Kernel& kernel) {
     Pipeline pipeline;
     {
         const std::lock_guard lock(mutex_);
-        const std::uint32_t slots = device_.access() == Access::descriptor ? info.slots : 0;
-        pipeline.layout = layout(slots, info.push_bytes);
-        if (slots) pipeline.set_layout = set_layouts_.at(slots);
+        pipeline.bindings = device_.access() != Access::descriptor ? 0 : joined ? 1 : info.slots;
+        pipeline.layout = layout(pipeline.bindings, info.push_bytes);
+        if (pipeline.bindings) pipeline.set_layout = set_layouts_.at(pipeline.bindings);
     }
     VkShaderModuleCreateInfo module_info{};
     module_info.sType = VK_STRUCTURE_TYPE_SHADER_MODULE_CREATE_INFO;
@@ -142,30 +138,30 @@ Pipeline Pipelines::create(const kernels::Kernel& kernel) {
     return pipeline;
 }
 
-VkDescriptorSetLayout Pipelines::set_layout(std::uint32_t slots) {
-    auto& handle = set_layouts_[slots];
+VkDescriptorSetLayout Pipelines::set_layout(std::uint32_t bindings) {
+    auto& handle = set_layouts_[bindings];
     if (handle) return handle;
-    std::vector<VkDescriptorSetLayoutBinding> bindings(slots);
-    for (std::uint32_t i = 0; i < slots; ++i)
-        bindings[i] = {i, VK_DESCRIPTOR_TYPE_STORAGE_BUFFER, 1, VK_SHADER_STAGE_COMPUTE_BIT, nullptr};
+    std::vector<VkDescriptorSetLayoutBinding> list(bindings);
+    for (std::uint32_t i = 0; i < bindings; ++i)
+        list[i] = {i, VK_DESCRIPTOR_TYPE_STORAGE_BUFFER, 1, VK_SHADER_STAGE_COMPUTE_BIT, nullptr};
     VkDescriptorSetLayoutCreateInfo info{};
     info.sType = VK_STRUCTURE_TYPE_DESCRIPTOR_SET_LAYOUT_CREATE_INFO;
-    info.bindingCount = slots;
-    info.pBindings = bindings.data();
+    info.bindingCount = bindings;
+    info.pBindings = list.data();
     check(device_.vk().CreateDescriptorSetLayout(device_.handle(), &info, nullptr, &handle),
           "creating a descriptor set layout");
     return handle;
 }
 
-VkPipelineLayout Pipelines::layout(std::uint32_t slots, std::uint32_t push_bytes) {
-    auto& handle = layouts_[{slots, push_bytes}];
+VkPipelineLayout Pipelines::layout(std::uint32_t bindings, std::uint32_t push_bytes) {
+    auto& handle = layouts_[{bindings, push_bytes}];
     if (handle) return handle;
     const VkPushConstantRange range{VK_SHADER_STAGE_COMPUTE_BIT, 0, push_bytes};
     VkPipelineLayoutCreateInfo info{};
     info.sType = VK_STRUCTURE_TYPE_PIPELINE_LAYOUT_CREATE_INFO;
     VkDescriptorSetLayout set = VK_NULL_HANDLE;
-    if (slots) {
-        set = set_layout(slots);
+    if (bindings) {
+        set = set_layout(bindings);
         info.setLayoutCount = 1;
         info.pSetLayouts = &set;
     }

@@ -20,6 +20,7 @@ struct Pipeline {
     VkPipeline handle = VK_NULL_HANDLE;
     VkPipelineLayout layout = VK_NULL_HANDLE;
     VkDescriptorSetLayout set_layout = VK_NULL_HANDLE;  // null when operands are reached by address
+    std::uint32_t bindings = 0;                         // one when the operands are joined, else one a slot
 };
 
 class Pipelines {
@@ -35,14 +36,17 @@ public:
     /// `may_compile` is false. Thread-safe; a kernel is compiled once however many threads ask.
     const Pipeline& get(const kernels::Kernel& kernel, bool may_compile = true);
 
+    /// Throws what get() would throw without compiling anything.
+    void check_kernel(const kernels::Kernel& kernel) const;
+
     /// Creates the pipelines of `kernels` on several threads.
     void prewarm(std::span<const kernels::Kernel> kernels);
 
     [[nodiscard]] std::size_t count() const;
     /// The driver's cache data, for the file. Empty for a host's cache.
     [[nodiscard]] std::vector<std::byte> cache_data() const;
-    /// Descriptor set layout with `slots` storage buffers.
-    VkDescriptorSetLayout set_layout(std::uint32_t slots);
+    /// Descriptor set layout with `bindings` storage buffers.
+    VkDescriptorSetLayout set_layout(std::uint32_t bindings);
 
 private:
     struct Entry {
@@ -51,9 +55,8 @@ private:
         Pipeline pipeline;
     };
 
-    void check_kernel(const kernels::Kernel& kernel) const;
     Pipeline create(const kernels::Kernel& kernel);
-    VkPipelineLayout layout(std::uint32_t slots, std::uint32_t push_bytes);
+    VkPipelineLayout layout(std::uint32_t bindings, std::uint32_t push_bytes);
 
     DeviceState& device_;
     VkPipelineCache cache_ = VK_NULL_HANDLE;

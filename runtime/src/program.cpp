@@ -1,5 +1,6 @@
 #include "buffer_state.hpp"
 #include "command_writer.hpp"
+#include "joined.hpp"
 
 #include <danaus/runtime/program.hpp>
 
@@ -31,7 +32,9 @@ Device ProgramRecorder::device() const {
 
 void ProgramRecorder::record(const Packet& packet) {
     if (packet.grid[0] == 0 || packet.grid[1] == 0 || packet.grid[2] == 0) return;
-    runtime::CommandWriter(open_state(device_)).validate(packet, true);
+    runtime::DeviceState& device = open_state(device_);
+    runtime::CommandWriter(device).validate(packet, true);
+    if (runtime::must_join(device, packet)) return runtime::record_joined(*this, packet);
     steps_.emplace_back(packet);
 }
 

@@ -1,3 +1,4 @@
+#include "joined.hpp"
 #include "stream_state.hpp"
 
 #include <algorithm>
@@ -164,6 +165,15 @@ void Stream::State::record(const Packet& packet) {
     ++frame.steps;
     frame.work += packet.work;
     flush_if_full();
+}
+
+bool Stream::State::joins(const Packet& packet) {
+    if (packet.grid[0] == 0 || packet.grid[1] == 0 || packet.grid[2] == 0) return false;
+    runtime::DeviceState& state = device();
+    writer_.validate(packet, false);
+    if (!runtime::must_join(state, packet)) return false;
+    (void)state.pipelines().get(packet.kernel, !options_.refuse_to_compile);
+    return true;
 }
 
 void Stream::State::record(const Copy& copy) {
@@ -404,7 +414,10 @@ Device Stream::device() const {
     return Device(state().device_pointer());
 }
 void Stream::record(const Packet& packet) {
-    state().record(packet);
+    if (state().joins(packet))
+        runtime::record_joined(*this, packet);
+    else
+        state().record(packet);
 }
 void Stream::record(const Copy& copy) {
     state().record(copy);

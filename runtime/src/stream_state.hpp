@@ -20,6 +20,8 @@ public:
     State(std::shared_ptr<runtime::DeviceState> device, const StreamOptions& options);
     ~State() override;
 
+    /// Whether `packet`, which is valid and compiled then, is to be recorded by record_joined().
+    [[nodiscard]] bool joins(const Packet& packet);
     void record(const Packet& packet);
     void record(const Copy& copy);
     void upload(const Buffer& destination, std::uint64_t offset, std::span<const std::byte> bytes);

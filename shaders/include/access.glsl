@@ -1,7 +1,8 @@
 // Reaching memory: one source, two ways, chosen by the build.
 //
 //   ACCESS_ADDRESS     push.ref[s] is a 64-bit device address
-//   ACCESS_DESCRIPTOR  push.ref[s] = {word offset, words in range} in the buffer bound at set 0, binding s
+//   ACCESS_DESCRIPTOR  push.ref[s] = {word offset, words in range} in the buffer bound at set 0, binding s;
+//                      with JOINED all operands lie in one buffer, bound at set 0, binding 0
 //
 // A shader defines before including this file
 //   PUSH_FIELDS        the push block behind ref[SLOTS]
@@ -60,12 +61,17 @@ uvec2 address_of(uvec2 ref, uint offset) {
 
 #else
 
+#if defined(JOINED)
+layout(set = 0, binding = 0, std430) buffer Joined { uint words[]; } joined;
+#define BLOCK_(slot) joined
+#else
 #define DECLARE_(s) layout(set = 0, binding = s, std430) SLOT_##s buffer Slot_##s { uint words[]; } slot_##s;
 #include "access_slots.glsl"
-
-#define WORD_(slot, u, l) BLOCK_(slot).words[(operand[slot].x & 0x7fffffffu) + (u) + (l)]
 #define BLOCK_(slot) PASTE_(slot)
 #define PASTE_(slot) slot_##slot
+#endif
+
+#define WORD_(slot, u, l) BLOCK_(slot).words[(operand[slot].x & 0x7fffffffu) + (u) + (l)]
 #define load_pair(slot, uniform_offset, lane_offset) \
     uvec2(WORD_(slot, uniform_offset, lane_offset), WORD_(slot, uniform_offset, (lane_offset) + 1))
 #define store_pair(slot, uniform_offset, lane_offset, value) \

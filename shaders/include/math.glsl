@@ -2,10 +2,13 @@
 // every device: a driver's own log and cos are only promised to about 2^-21 and 2^-11, absolute.
 //
 //   float natural_log(x)         ln x for normal x > 0, relative error below 2^-21; x for infinity and NaN
+//   float exponential(x)         exp(x); x for NaN, which a driver's exp need not return
 //   vec2  cos_sin_of_turns(u)    (cos 2πu, sin 2πu) for 0 <= u <= 1, absolute error below 2^-22
 //   bool  is_finite(x)           by bits, since a compiler may assume that there is neither infinity nor NaN
 
 bool is_finite(float x) { return (floatBitsToUint(x) & 0x7f800000u) != 0x7f800000u; }
+
+float exponential(float x) { return (floatBitsToUint(x) & 0x7fffffffu) > 0x7f800000u ? x : exp(x); }
 
 // x = 2^e m with m in [√½, √2), ln m = 2 atanh((m - 1) / (m + 1)) by its series.
 float natural_log(float x) {

@@ -33,13 +33,15 @@ void main() {
     if (unscaled) unscale = 1.0 / uintBitsToFloat(load(STATE, uint(STATE_LOSS_SCALE), 0u));
     const uint step = gl_NumWorkGroups.x * gl_WorkGroupSize.x;
     vec2 sum = vec2(0.0);
-    uint i = gl_GlobalInvocationID.x;
+    // All lanes walk the same number of steps (see loss_finish.comp).
+    uint start = gl_WorkGroupID.x * gl_WorkGroupSize.x;
     do {
+        const uint i = start + gl_LocalInvocationID.x;
         const float value = load_float(X, in_type, 0u, min(i, push.count - 1));
         const float plain = unscale * value;
         if (i < push.count) sum += is_finite(value) ? vec2(plain * plain, 0.0) : vec2(0.0, 1.0);
-        i += step;
-    } while (i < push.count);
+        start += step;
+    } while (start < push.count);
     const vec2 total = workgroup_sum(gl_LocalInvocationID.x, sum);
     if (gl_LocalInvocationID.x == 0) {
         const uint to = 2 * gl_WorkGroupID.x;

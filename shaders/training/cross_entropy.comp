@@ -95,8 +95,8 @@ void write_gradient(uint row, uint label, float maximum, float factor, float sum
     if (c >= push.classes) return;
     do {
         const uint next = min(c + 1, push.classes - 1);
-        vec2 g = vec2(inverse * exp(logit(row, c) - maximum), 0.0);
-        if (pairs) g.y = inverse * exp(logit(row, next) - maximum);
+        vec2 g = vec2(inverse * exponential(logit(row, c) - maximum), 0.0);
+        if (pairs) g.y = inverse * exponential(logit(row, next) - maximum);
         g -= vec2(c == label ? 1.0 : 0.0, next == label ? 1.0 : 0.0);
         g = ignored ? vec2(0.0) : g * factor;
         const uint to = row * push.gradient_row + c * push.gradient_class;
@@ -129,24 +129,27 @@ void main() {
 
         float maximum = uintBitsToFloat(0xff800000u);
         uint best = none;
-        uint c = gl_LocalInvocationID.x;
+        // All lanes of a row walk the same number of steps (see loss_finish.comp).
+        uint start = 0;
         do {
+            const uint c = start + gl_LocalInvocationID.x;
             const float x = logit(row, min(c, push.classes - 1));
             if (c < push.classes && x > maximum) {
                 maximum = x;
                 best = c;
             }
-            c += lanes;
-        } while (c < push.classes);
+            start += lanes;
+        } while (start < push.classes);
         reduce_maximum(maximum, best);
 
         float sum = 0.0;
-        c = gl_LocalInvocationID.x;
+        start = 0;
         do {
-            const float e = exp(logit(row, min(c, push.classes - 1)) - maximum);
+            const uint c = start + gl_LocalInvocationID.x;
+            const float e = exponential(logit(row, min(c, push.classes - 1)) - maximum);
             sum += c < push.classes ? e : 0.0;
-            c += lanes;
-        } while (c < push.classes);
+            start += lanes;
+        } while (start < push.classes);
         sum = reduce_sum(sum);
 
         const float at_label = logit(row, min(label, push.classes - 1)) - maximum;

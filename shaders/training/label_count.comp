@@ -18,12 +18,14 @@ shared uint counts[gl_WorkGroupSize.x];
 void main() {
     const uint lane = gl_LocalInvocationID.x;
     uint count = 0;
-    uint row = gl_GlobalInvocationID.x;
+    // All lanes walk the same number of steps (see loss_finish.comp).
+    uint start = gl_WorkGroupID.x * gl_WorkGroupSize.x;
     do {
+        const uint row = start + lane;
         const uint label = load(LABELS, 0u, min(row, push.rows - 1) * push.stride);
         count += row < push.rows && label < push.classes ? 1 : 0;
-        row += gl_NumWorkGroups.x * gl_WorkGroupSize.x;
-    } while (row < push.rows);
+        start += gl_NumWorkGroups.x * gl_WorkGroupSize.x;
+    } while (start < push.rows);
     counts[lane] = count;
     barrier();
     uint step = gl_WorkGroupSize.x / 2;

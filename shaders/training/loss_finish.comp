@@ -26,21 +26,22 @@ void main() {
     const uint lane = gl_LocalInvocationID.x;
     float loss = 0.0;
     uvec2 row = uvec2(0);
-    uint i = lane;
-    if (i < push.partials) {
-        do {
-            loss += uintBitsToFloat(load(PARTIALS, 0u, 2 * i));
-            row.x += load(PARTIALS, 0u, 2 * i + 1);
-            i += lanes;
-        } while (i < push.partials);
-    }
-    i = lane;
-    if (i < push.counts) {
-        do {
-            row.y += load(COUNTS, 0u, i);
-            i += lanes;
-        } while (i < push.counts);
-    }
+    // All lanes walk the same number of steps: SwiftShader forgets what a lane has summed in a loop that others stay in
+    // (docs/kernels.md).
+    uint start = 0;
+    do {
+        const uint i = start + lane;
+        const uint at = 2 * min(i, max(push.partials, 1u) - 1);
+        loss += i < push.partials ? uintBitsToFloat(load(PARTIALS, 0u, at)) : 0.0;
+        row.x += i < push.partials ? load(PARTIALS, 0u, at + 1) : 0;
+        start += lanes;
+    } while (start < push.partials);
+    start = 0;
+    do {
+        const uint i = start + lane;
+        row.y += i < push.counts ? load(COUNTS, 0u, min(i, max(push.counts, 1u) - 1)) : 0;
+        start += lanes;
+    } while (start < push.counts);
     losses[lane] = loss;
     rows[lane] = row;
     barrier();

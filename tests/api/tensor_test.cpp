@@ -227,7 +227,7 @@ TEST(Overlap, NeverMissedAndExactForInterleavedViews) {
         RC_ASSERT(detail::may_overlap(first, second) == share(first, second));
         if (first.elements() && second.elements() && !share(first, second)) ++told_apart;
     });
-    EXPECT_GT(told_apart, 100);
+    EXPECT_GT(told_apart, 20) << "the drawn windows say nothing";
     const Tensor left(buffer, DataType::f32, {10}), far(other, DataType::f32, {10});
     EXPECT_FALSE(detail::may_overlap(left, far));
     EXPECT_FALSE(detail::may_overlap(left, Tensor()));

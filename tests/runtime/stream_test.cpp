@@ -37,15 +37,15 @@ TEST(Stream, IndependentWorkGetsNoBarrier) {
     Stream stream(device());
     std::vector<Buffer> buffers;
     for (std::uint32_t i = 0; i < 20; ++i) buffers.push_back(words(device(), 100));
-    const Buffer shared = words(device(), 2048);
+    const Buffer shared = words(device(), 20 * 128);
     for (std::uint32_t i = 0; i < 20; ++i) stream.record(fill_packet(buffers[i], 0, 100, i));
     // Neighbouring ranges of one buffer, too. (Whole offset alignments apart: see the test below.)
     for (std::uint32_t i = 0; i < 8; ++i) stream.record(fill_packet(shared, 256 * i, 256, i));
     EXPECT_EQ(stream.barriers(), 0u);
     // One barrier settles all of it.
-    for (std::uint32_t i = 0; i + 1 < 20; ++i) stream.record(copy_packet(shared, 100 * i, buffers[i], 0, 50));
+    for (std::uint32_t i = 0; i + 1 < 20; ++i) stream.record(copy_packet(shared, 128 * i, buffers[i], 0, 50));
     EXPECT_EQ(stream.barriers(), 1u);
-    for (std::uint32_t i = 0; i + 1 < 20; ++i) EXPECT_EQ(get(stream, shared, 100 * i, 50), Words(50, i)) << i;
+    for (std::uint32_t i = 0; i + 1 < 20; ++i) EXPECT_EQ(get(stream, shared, 128 * i, 50), Words(50, i)) << i;
 }
 
 // A descriptor starts at a multiple of the device's alignment: what lies before the operand belongs to its

@@ -1,5 +1,8 @@
 #include "support/device.hpp"
 
+#include "support/simulated.hpp"
+#include "support/split_heaps.hpp"
+
 #include <cstring>
 #include <mutex>
 
@@ -12,6 +15,7 @@ namespace {
 struct Program {
     Access access = Access::address;
     bool validation = true;
+    const Simulation* simulation = nullptr;
     std::mutex mutex;
     std::vector<std::string> messages;
     Device device;
@@ -25,6 +29,7 @@ Program& program() {
 class Messages final : public ::testing::EmptyTestEventListener {
     void OnTestEnd(const ::testing::TestInfo&) override {
         for (const std::string& message : take_messages()) ADD_FAILURE() << "validation: " << message;
+        for (const std::string& message : take_heap_violations()) ADD_FAILURE() << message;
     }
 };
 
@@ -32,6 +37,10 @@ class Environment final : public ::testing::Environment {
     void TearDown() override {
         program().device.close();
         program().device = {};
+        if (program().simulation && program().simulation->split_heaps) {
+            EXPECT_GT(heap_use().device, 0u);
+            EXPECT_GT(heap_use().host, 0u);
+        }
         for (const std::string& message : take_messages())
             ADD_FAILURE() << "validation at the end: " << message;
     }
@@ -52,6 +61,10 @@ DeviceOptions device_options() {
     options.access = access();
     options.validation = program().validation;
     options.debug_names = true;
+    if (program().simulation) {
+        options.cap = program().simulation->cap;
+        if (program().simulation->split_heaps) options.get_instance_proc_addr = split_heaps_loader();
+    }
     options.on_message = [](Severity, std::string_view text) {
         const std::lock_guard lock(program().mutex);
         program().messages.emplace_back(text);
@@ -66,7 +79,10 @@ Device device() {
 
 Device capped_device(const std::function<void(Capabilities&)>& cap) {
     DeviceOptions options = device_options();
-    options.cap = cap;
+    options.cap = [&cap](Capabilities& capabilities) {
+        if (program().simulation) program().simulation->cap(capabilities);
+        cap(capabilities);
+    };
     return Device::open(options);
 }
 
@@ -140,6 +156,15 @@ int main(int argc, char** argv) {
             danaus::test::program().access = danaus::Access::address;
         } else if (std::strcmp(argv[i], "--access=descriptor") == 0) {
             danaus::test::program().access = danaus::Access::descriptor;
+        } else if (std::strncmp(argv[i], "--simulate=", 11) == 0) {
+            danaus::test::program().simulation = danaus::test::find_simulation(argv[i] + 11);
+            if (!danaus::test::program().simulation) {
+                std::fprintf(stderr, "%s: no such simulated device; there are:\n", argv[i]);
+                for (const auto& known : danaus::test::simulations())
+                    std::fprintf(stderr, "  %s: %s\n", std::string(known.name).c_str(),
+                                 std::string(known.summary).c_str());
+                return 2;
+            }
         } else if (std::strcmp(argv[i], "--no-validation") == 0) {
             danaus::test::program().validation = false;
             // The suite Canary is about what the layers notice.
@@ -147,7 +172,8 @@ int main(int argc, char** argv) {
             filter += filter.find('-') == std::string::npos ? "-Canary.*" : ":Canary.*";
         } else {
             std::fprintf(stderr,
-                         "unknown option %s; --access=address, --access=descriptor or --no-validation\n",
+                         "unknown option %s; --access=address, --access=descriptor, --simulate=NAME or "
+                         "--no-validation\n",
                          argv[i]);
             return 2;
         }

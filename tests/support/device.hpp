@@ -13,7 +13,8 @@ namespace danaus::test {
 [[nodiscard]] Access access();
 
 /// The program's device. Opened on first use with core and synchronization validation, unless the program was
-/// started with `--no-validation`: a machine with a driver and no layers can then run the tests too.
+/// started with `--no-validation`, and capped by `--simulate=NAME` (support/simulated.hpp): a machine with a
+/// driver and no layers can then run the tests too.
 [[nodiscard]] Device device();
 
 /// Another device with the same options, its capabilities lowered by `cap`.

@@ -39,6 +39,9 @@ struct DeviceOptions {
     /// File of the persistent pipeline cache. Unset: no file. Damaged or foreign files are ignored with a
     /// warning and rewritten when the device is closed.
     std::optional<std::filesystem::path> pipeline_cache;
+    /// Where Vulkan is: the address of a vkGetInstanceProcAddr. Null: the system's loader. For programs that
+    /// link with a driver itself (MoltenVK as a static library) or that wrap the loader.
+    void* get_instance_proc_addr = nullptr;
     /// Lowers capabilities before the device is created, to simulate a weaker device.
     std::function<void(Capabilities&)> cap;
     /// Turns on VK_LAYER_KHRONOS_validation with synchronization validation; Error(unsupported) without the

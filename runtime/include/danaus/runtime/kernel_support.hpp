@@ -15,6 +15,12 @@ namespace danaus {
 [[nodiscard]] DANAUS_EXPORT std::string unusable_reason(kernels::Module module,
                                                         const Capabilities& capabilities, Access access);
 
+/// Why `kernel`, which is one of a usable module, does not fit a device of these capabilities: a constant or
+/// a condition among several that does not hold, its workgroup or its shared memory; "" when it fits. Plans
+/// ask it of every kernel they choose.
+[[nodiscard]] DANAUS_EXPORT std::string unfit_reason(const kernels::Kernel& kernel,
+                                                     const Capabilities& capabilities);
+
 /// One module of the kernel table and whether a device can run it.
 struct KernelSupport {
     std::string name;     ///< "copy"

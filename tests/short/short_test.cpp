@@ -1,0 +1,279 @@
+// The short suite: every kernel of the table once or twice, few shapes and few pipelines, for devices that
+// compile or run slowly. What it finds right on a device is said in docs/devices.md; the whole suite is what
+// proves the library.
+#include "api/epilogue_case.hpp"
+#include "api/matmul_case.hpp"
+#include "reference/block_diagonal.hpp"
+#include "reference/loss.hpp"
+#include "reference/monarch.hpp"
+#include "reference/optimizers.hpp"
+#include "reference/permutation.hpp"
+#include "reference/philox.hpp"
+#include "reference/sparse24.hpp"
+
+#include <danaus/runtime/kernel_support.hpp>
+
+#include <array>
+#include <cstdio>
+#include <numeric>
+#include <set>
+
+namespace danaus {
+namespace {
+
+using reference::Matrix;
+using test::device;
+using test::EpilogueCase;
+using test::EpilogueChoice;
+using test::Layout;
+using test::MatmulCase;
+using test::Placed;
+using test::random_values;
+using test::Verb;
+
+// The kernels that ran, over all tests of the program.
+std::set<kernels::Module>& seen() {
+    static std::set<kernels::Module> modules;
+    return modules;
+}
+
+/// A stream that notes which kernels it was given.
+class Witness final : public Recorder {
+public:
+    explicit Witness(Stream& stream) : stream_(stream) {}
+    [[nodiscard]] Device device() const override { return stream_.device(); }
+    void record(const Packet& packet) override {
+        seen().insert(packet.kernel.module);
+        stream_.record(packet);
+    }
+    void record(const Copy& copy) override { stream_.record(copy); }
+    [[nodiscard]] Buffer allocate(std::uint64_t bytes) override { return stream_.allocate(bytes); }
+
+private:
+    Stream& stream_;
+};
+
+class Short : public ::testing::Test {
+protected:
+    Stream stream{device()};
+    Witness witness{stream};
+
+    // Drawn values of `type` as a tensor and as the oracle's matrix.
+    struct Drawn {
+        Tensor tensor;
+        Matrix matrix;
+    };
+    Drawn draw(DataType type, std::size_t rows, std::size_t columns, unsigned seed,
+               const Layout& layout = {}) {
+        const auto values = random_values(rows * columns, seed, type);
+        return {Placed(stream, type, {rows, columns}, layout, values), Matrix(rows, columns, values)};
+    }
+    void expect_near(const Placed& actual, const Matrix& expected, double tolerance) {
+        EXPECT_EQ(reference::first_mismatch(actual.values(stream), expected.data, tolerance, tolerance), "");
+    }
+};
+
+TEST_F(Short, Dense) {
+    const Layout odd{.gap = 3, .skew = 1}, major{.feature_major = true};
+    for (const MatmulCase& one :
+         {MatmulCase{.m = 9, .n = 40, .k = 19},
+          MatmulCase{.m = 1, .n = 8, .k = 3, .a = odd, .b = odd, .c = odd},
+          // 1 MiB of result: more than a small storage range.
+          MatmulCase{.m = 512, .n = 512, .k = 16, .whole = true},
+          MatmulCase{.verb = Verb::transposed, .m = 17, .n = 24, .k = 16, .type = DataType::f16},
+          MatmulCase{
+              .verb = Verb::gradient, .m = 12, .n = 20, .k = 33, .type = DataType::bf16, .widen = true},
+          MatmulCase{.m = 5, .n = 6, .k = 8, .batch = 3, .type = DataType::bf16, .a = major, .c = odd}})
+        EXPECT_EQ(mismatch(stream, one), "");
+}
+
+TEST_F(Short, Epilogue) {
+    const auto x = draw(DataType::f32, 6, 16, 1), w = draw(DataType::f32, 20, 16, 2);
+    const EpilogueCase one(stream,
+                           {.bias = EpilogueChoice::Bias::f32,
+                            .activation = Activation::gelu,
+                            .residual = EpilogueChoice::Residual::same_layout,
+                            .aux = true,
+                            .scale = 0.5f},
+                           6, 20);
+    matmul_into(witness, one.out(), x.tensor, w.tensor, one.epilogue());
+    const Matrix sum = reference::matmul(x.matrix, w.matrix);
+    EXPECT_EQ(
+        one.mismatch(stream, sum,
+                     reference::dot_bound(16, {}, reference::absolute_product(x.matrix, w.matrix), sum)),
+        "");
+
+    const auto dy = draw(DataType::f16, 6, 20, 3), aux = draw(DataType::f16, 6, 20, 4);
+    const Placed dz(stream, DataType::f16, {6, 20}), db(stream, DataType::f32, {20});
+    epilogue_backward_into(witness, dz, dy.tensor, aux.tensor, Activation::relu, db);
+    Matrix expected = dy.matrix, bias(1, 20);
+    for (std::size_t i = 0; i < expected.data.size(); ++i) {
+        if (aux.matrix.data[i] <= 0.0) expected.data[i] = 0.0;
+        bias.data[i % 20] += expected.data[i];
+    }
+    expect_near(dz, expected, 0.0);
+    expect_near(db, bias, 1e-6);
+}
+
+TEST_F(Short, BlockDiagonalAndMonarch) {
+    const auto x = draw(DataType::f32, 7, 24, 5);
+    const auto w = random_values(3 * 10 * 8, 6);
+    const Placed weight(stream, DataType::f32, {3, 10, 8}, {}, w), y(stream, DataType::f32, {7, 30});
+    matmul_into(witness, y, x.tensor, BlockDiagonal(weight));
+    expect_near(y, reference::matmul(x.matrix, reference::BlockDiagonal(reference::Tensor3(3, 10, 8, w))),
+                1e-5);
+
+    const auto half = draw(DataType::f16, 5, 8, 7);
+    const auto w1 = random_values(2 * 6 * 4, 8, DataType::f16),
+               w2 = random_values(3 * 5 * 4, 9, DataType::f16);
+    const Monarch matrix(Placed(stream, DataType::f16, {2, 6, 4}, {}, w1),
+                         Placed(stream, DataType::f16, {3, 5, 4}, {}, w2));
+    const Placed out(stream, DataType::f16, {5, 15});
+    matmul_into(witness, out, half.tensor, matrix);
+    // The inner activations are rounded to fp16 between the factors.
+    expect_near(out,
+                reference::matmul(half.matrix, reference::Monarch(reference::Tensor3(2, 6, 4, w1),
+                                                                  reference::Tensor3(3, 5, 4, w2))),
+                4e-3);
+}
+
+TEST_F(Short, Sparse24) {
+    for (const DataType type : {DataType::f32, DataType::f16}) {
+        const bool whole = type == DataType::f32;
+        const auto w = draw(type, 12, 22, 10), x = draw(type, 9, whole ? 22 : 12, 11);
+        const Sparse24 sparse = compress_by_magnitude(witness, w.tensor);
+        const auto oracle = reference::compress(w.matrix, reference::select_mask(w.matrix));
+        if (whole) {
+            const Placed y(stream, type, {9, 12}), dense(stream, type, {12, 22});
+            matmul_into(witness, y, x.tensor, sparse);
+            expect_near(y, reference::matmul(x.matrix, oracle), 1e-5);
+            to_dense_into(witness, dense, sparse);
+            expect_near(dense, reference::decompress(oracle), 0.0);
+        } else {
+            const Placed dx(stream, type, {9, 22}), masked(stream, type, {12, 22});
+            matmul_transposed_into(witness, dx, x.tensor, sparse);
+            expect_near(dx, reference::matmul_transposed(x.matrix, oracle), 2e-3);
+            apply_mask_into(witness, masked, w.tensor, select_mask(witness, w.tensor));
+            expect_near(masked, reference::decompress(oracle), 0.0);
+        }
+    }
+}
+
+TEST_F(Short, Permutation) {
+    std::vector<std::uint32_t> index(13);
+    std::iota(index.begin(), index.end(), 0u);
+    std::rotate(index.begin(), index.begin() + 5, index.end());
+    std::swap(index[2], index[9]);
+    const Permutation p =
+        Permutation::from_tensor(witness, upload(stream, std::span<const std::uint32_t>(index), {13}));
+    for (const DataType type : {DataType::f32, DataType::bf16}) {
+        const auto x = draw(type, 4, 13, 12);
+        const Placed y(stream, type, {4, 13}), dx(stream, type, {4, 13}, {.gap = 1, .skew = 1});
+        matmul_into(witness, y, x.tensor, p);
+        matmul_transposed_into(witness, dx, x.tensor, p);
+        expect_near(y, reference::matmul(x.matrix, reference::Permutation(index)), 0.0);
+        expect_near(dx, reference::matmul_transposed(x.matrix, reference::Permutation(index)), 0.0);
+    }
+}
+
+TEST_F(Short, FillAndCopy) {
+    const auto x = draw(DataType::f32, 5, 7, 13, {.gap = 2});
+    const Placed narrow(stream, DataType::bf16, {5, 7}, {.feature_major = true}),
+        wide(stream, DataType::f32, {5, 7}), filled(stream, DataType::f16, {3, 5});
+    convert_into(witness, narrow, x.tensor);
+    convert_into(witness, wide, narrow);
+    fill_into(witness, filled, -1.5);
+    expect_near(
+        wide,
+        Matrix(5, 7, reference::round_to(reference::FloatType::bf16, std::span<const double>(x.matrix.data))),
+        0.0);
+    expect_near(filled, Matrix(3, 5, std::vector<double>(15, -1.5)), 0.0);
+}
+
+TEST_F(Short, Random) {
+    const Placed uniform(stream, DataType::f32, {3, 11}), normal(stream, DataType::f32, {3, 11});
+    uniform_into(witness, uniform, 0.0f, 1.0f, 99, 5);
+    normal_into(witness, normal, 0.0f, 1.0f, 99, 5);
+    expect_near(uniform, Matrix(3, 11, reference::philox_uniform(99, 5, 33)), 0.0);
+    expect_near(normal, Matrix(3, 11, reference::philox_normal(99, 5, 33)), 2e-5);
+}
+
+TEST_F(Short, GlobalNorm) {
+    const auto a = draw(DataType::f32, 3, 50, 16), b = draw(DataType::f32, 2, 7, 17);
+    const Placed norm(stream, DataType::f32, {1});
+    const std::array tensors{a.tensor, b.tensor};
+    global_norm_into(witness, norm, tensors);
+    const std::array gradients{a.matrix.data, b.matrix.data};
+    expect_near(norm, Matrix(1, 1, {reference::global_norm(gradients)}), 1e-6);
+}
+
+TEST_F(Short, Loss) {
+    const auto logits = draw(DataType::f32, 9, 12, 14);
+    const std::vector<std::uint32_t> labels{0, 11, 5, 5, 3, 8, 1, 2, 7};
+    const LossMetrics metrics(witness);
+    const Placed gradient(stream, DataType::f32, {9, 12});
+    softmax_cross_entropy_into(witness, metrics, gradient, logits.tensor,
+                               upload(stream, std::span<const std::uint32_t>(labels), {9}));
+    const auto expected = reference::softmax_cross_entropy(logits.matrix, labels);
+    const LossSummary summary = metrics.read(stream);
+    EXPECT_NEAR(static_cast<double>(summary.mean_loss), expected.loss, 1e-5);
+    EXPECT_EQ(summary.correct, expected.correct);
+    EXPECT_EQ(summary.counted, 9u);
+    expect_near(gradient, expected.gradient, 1e-6);
+}
+
+TEST_F(Short, Optimizers) {
+    for (const bool adam : {false, true}) {
+        const DataType type = adam ? DataType::f16 : DataType::f32;
+        const auto master = draw(DataType::f32, 1, 37, 15);
+        const Tensor weights = master.tensor.reshape({37});
+        const Parameter parameter{weights, adam ? empty(stream, type, {37}) : Tensor(),
+                                  empty(stream, type, {37})};
+        if (adam) refresh_working(witness, parameter);
+        const StepOptions step{.max_norm = 0.5f, .loss_scaling = {}};
+        const Optimizer optimizer =
+            adam ? Optimizer(witness, {parameter}, AdamWOptions{.learning_rate = 0.01f}, step)
+                 : Optimizer(witness, {parameter}, SgdOptions{.learning_rate = 0.1f, .momentum = 0.9f}, step);
+        reference::AdamW adam_oracle({.learning_rate = 0.01f});
+        reference::Sgd sgd_oracle({.learning_rate = 0.1f, .momentum = 0.9f});
+        std::vector<double> exact = master.matrix.data;
+        for (unsigned i = 0; i < 3; ++i) {
+            const auto g = random_values(37, 20 + i, type);
+            upload_into(stream, parameter.gradient, g);
+            optimizer.step(witness);
+            std::vector<std::vector<double>> clipped{reference::to_double(g)};
+            reference::clip_global_norm(clipped, 0.5);
+            if (adam)
+                adam_oracle.step(exact, clipped[0]);
+            else
+                sgd_oracle.step(exact, clipped[0]);
+        }
+        const auto updated = download(stream, weights);
+        EXPECT_EQ(reference::first_mismatch(updated, exact, 1e-5, 1e-5), "");
+        if (adam) {
+            EXPECT_EQ(download(stream, parameter.working),
+                      reference::round_to(reference::FloatType::f16, updated));
+        }
+        EXPECT_EQ(optimizer.status(stream).steps, 3u);
+    }
+}
+
+// Last, because it looks at what the others ran.
+TEST_F(Short, ZEveryKernelRanInFewPipelines) {
+    if (::testing::UnitTest::GetInstance()->test_to_run_count() < 10)
+        GTEST_SKIP() << "the others did not run";
+    const auto support = kernel_support(device().capabilities(), device().access());
+    for (std::size_t i = 0; i < support.size(); ++i)
+        if (support[i].usable())
+            EXPECT_TRUE(seen().contains(static_cast<kernels::Module>(i)))
+                << support[i].name << " is in the kernel table and not in the short suite";
+        else
+            ADD_FAILURE() << support[i].name << " cannot run on this device: " << support[i].reason;
+    EXPECT_LE(device().pipeline_count(), 44u);
+    std::printf("short suite: %zu kernels of the table, %zu pipelines, on %s, subgroup size %u\n",
+                seen().size(), device().pipeline_count(), describe(device().capabilities()).c_str(),
+                device().capabilities().subgroup_size);
+}
+
+}  // namespace
+}  // namespace danaus
