@@ -1,6 +1,7 @@
 #include "blas.hpp"
 
-#include <dlfcn.h>
+#include "platform.hpp"
+
 #include <fmt/format.h>
 
 namespace danaus::bench {
@@ -10,17 +11,15 @@ constexpr int row_major = 101, plain = 111, transposed = 112;  // the values of 
 
 template <typename Function>
 Function symbol(void* library, const char* name) {
-    return reinterpret_cast<Function>(dlsym(library, name));
+    return reinterpret_cast<Function>(platform::symbol(library, name));
 }
 
 }  // namespace
 
 std::optional<Blas> Blas::load(unsigned threads) {
-    void* library = nullptr;
-    for (const char* name : {"libopenblas.so.0", "libopenblas.so", "libopenblas.dylib"}) {
-        library = dlopen(name, RTLD_NOW | RTLD_LOCAL);
-        if (library) break;
-    }
+    static constexpr const char* names[] = {"libopenblas.so.0", "libopenblas.so", "libopenblas.dylib",
+                                            "libopenblas.dll"};
+    void* library = platform::open_library(names);
     if (!library) return std::nullopt;
     Blas blas;
     blas.sgemm_ = symbol<Sgemm>(library, "cblas_sgemm");

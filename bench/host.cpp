@@ -11,6 +11,8 @@
 #include <sched.h>
 #endif
 
+#include "platform.hpp"
+
 namespace danaus::bench {
 
 std::string cpu_name() {
@@ -46,9 +48,9 @@ std::string utc_date() {
 
 void settle() {
     for (int i = 0; i < 100; ++i) {
-        const std::clock_t before = std::clock();
+        const double before = platform::processor_seconds();
         std::this_thread::sleep_for(std::chrono::milliseconds(1));
-        if (static_cast<double>(std::clock() - before) / CLOCKS_PER_SEC < 1e-4) return;
+        if (platform::processor_seconds() - before < 1e-4) return;
     }
 }
 

@@ -1,5 +1,7 @@
 #include "cache_file.hpp"
 
+#include "platform.hpp"
+
 #include <array>
 #include <atomic>
 #include <cstdint>
@@ -8,12 +10,6 @@
 #include <system_error>
 
 #include <fmt/format.h>
-
-#if defined(_WIN32)
-#include <process.h>
-#else
-#include <unistd.h>
-#endif
 
 namespace danaus::runtime {
 namespace {
@@ -51,7 +47,7 @@ CacheLoad load_cache_file(const std::filesystem::path& path, const Capabilities&
     std::error_code error;
     if (!std::filesystem::exists(path, error)) return {};
     const auto ignore = [&](const std::string& why) {
-        return CacheLoad{{}, fmt::format("pipeline cache {} ignored: {}", path.string(), why)};
+        return CacheLoad{{}, fmt::format("pipeline cache {} ignored: {}", platform::utf8(path), why)};
     };
     std::ifstream file(path, std::ios::binary);
     const std::uint64_t size = std::filesystem::file_size(path, error);
@@ -85,7 +81,7 @@ std::string save_cache_file(const std::filesystem::path& path, const Capabilitie
     // Process and counter make the temporary name unique, so that two writers never share one.
     static std::atomic<std::uint32_t> counter{0};
     std::filesystem::path temporary = path;
-    temporary += fmt::format(".{}.{}.tmp", getpid(), counter++);
+    temporary += fmt::format(".{}.{}.tmp", platform::process_id(), counter++);
     const Header header = header_for(capabilities, data);
     {
         std::ofstream file(temporary, std::ios::binary | std::ios::trunc);
@@ -95,14 +91,14 @@ std::string save_cache_file(const std::filesystem::path& path, const Capabilitie
         if (!file) {
             file.close();
             std::filesystem::remove(temporary, error);
-            return fmt::format("pipeline cache {} cannot be written", path.string());
+            return fmt::format("pipeline cache {} cannot be written", platform::utf8(path));
         }
     }
     std::filesystem::rename(temporary, path, error);
     if (!error) return {};
     const std::string reason = error.message();
     std::filesystem::remove(temporary, error);
-    return fmt::format("pipeline cache {} cannot be written: {}", path.string(), reason);
+    return fmt::format("pipeline cache {} cannot be written: {}", platform::utf8(path), reason);
 }
 
 }  // namespace danaus::runtime

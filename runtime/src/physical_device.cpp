@@ -186,7 +186,8 @@ Capabilities query_capabilities(const InstanceTable& vk, VkPhysicalDevice device
 
     const bool compute_subgroups = (subgroup.supportedStages & VK_SHADER_STAGE_COMPUTE_BIT) != 0;
     c.timeline_semaphore = timeline.timelineSemaphore == VK_TRUE;
-    c.buffer_device_address = address.bufferDeviceAddress == VK_TRUE;
+    c.buffer_device_address =
+        address.bufferDeviceAddress == VK_TRUE && addresses_hold(driver.driverID, basic.driverVersion);
     c.shader_float16 = float16.shaderFloat16 == VK_TRUE;
     c.storage_16bit = storage16.storageBuffer16BitAccess == VK_TRUE;
     c.subgroup_arithmetic =
@@ -196,6 +197,11 @@ Capabilities query_capabilities(const InstanceTable& vk, VkPhysicalDevice device
     c.subgroup_size_control = subgroup_size.subgroupSizeControl == VK_TRUE;
     c.portability_subset = extensions.contains("VK_KHR_portability_subset");
     return c;
+}
+
+bool addresses_hold(VkDriverId driver, std::uint32_t driver_version) {
+    // MoltenVK counts major * 10000 + minor * 100 + patch.
+    return driver != VK_DRIVER_ID_MOLTENVK || driver_version >= 10208;
 }
 
 int compute_queue_family(const InstanceTable& vk, VkPhysicalDevice device) {

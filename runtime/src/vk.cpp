@@ -1,11 +1,6 @@
 #include "vk.hpp"
 
-#if defined(_WIN32)
-#define WIN32_LEAN_AND_MEAN
-#include <windows.h>
-#else
-#include <dlfcn.h>
-#endif
+#include "platform.hpp"
 
 namespace danaus::runtime {
 
@@ -86,17 +81,9 @@ std::span<const char* const> system_loader_names() {
 
 PFN_vkGetInstanceProcAddr load_vulkan(std::span<const char* const> names) {
     // The loader stays loaded for the life of the process: drivers do not survive being unloaded.
-    for (const char* name : names) {
-#if defined(_WIN32)
-        if (HMODULE module = LoadLibraryA(name))
-            return reinterpret_cast<PFN_vkGetInstanceProcAddr>(
-                reinterpret_cast<void*>(GetProcAddress(module, "vkGetInstanceProcAddr")));
-#else
-        if (void* module = dlopen(name, RTLD_NOW | RTLD_LOCAL))
-            return reinterpret_cast<PFN_vkGetInstanceProcAddr>(dlsym(module, "vkGetInstanceProcAddr"));
-#endif
-    }
-    return nullptr;
+    void* loader = platform::open_library(names);
+    if (!loader) return nullptr;
+    return reinterpret_cast<PFN_vkGetInstanceProcAddr>(platform::symbol(loader, "vkGetInstanceProcAddr"));
 }
 
 }  // namespace danaus::runtime

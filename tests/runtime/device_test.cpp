@@ -2,6 +2,7 @@
 #include "support/device.hpp"
 
 #include "instance.hpp"
+#include "physical_device.hpp"
 #include "vk.hpp"
 
 #include <cstdlib>
@@ -177,6 +178,13 @@ TEST(Missing, DeviceAddresses) {
     EXPECT_EQ(whole.access(),
               whole.capabilities().buffer_device_address ? Access::address : Access::descriptor);
     whole.close();
+}
+
+TEST(Missing, DeviceAddressesOfAnEarlyMoltenVK) {
+    EXPECT_FALSE(runtime::addresses_hold(VK_DRIVER_ID_MOLTENVK, 10207));
+    EXPECT_TRUE(runtime::addresses_hold(VK_DRIVER_ID_MOLTENVK, 10208));
+    EXPECT_TRUE(runtime::addresses_hold(VK_DRIVER_ID_MESA_LLVMPIPE, 1));
+    EXPECT_TRUE(runtime::addresses_hold(VkDriverId{}, 1)) << "the driver does not say";
 }
 
 }  // namespace
