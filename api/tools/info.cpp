@@ -99,6 +99,10 @@ Json to_json(const Capabilities& c, std::size_t index) {
     json["reason"] = reason;
     for (const auto& [name, value] : limits_of(c)) json["limits"][name] = value;
     for (const auto& [name, value] : features_of(c)) json["features"][name] = value;
+    json["cooperative_matrices"] = Json::array();
+    for (const auto& shape : c.cooperative_matrices)
+        json["cooperative_matrices"].push_back(danaus::to_string(shape));
+    json["quirks"] = c.quirks;
     for (const Access access : {Access::address, Access::descriptor}) {
         const auto kernels = danaus::kernel_support(c, access);
         Json list = Json::array(), families = Json::object();
@@ -129,6 +133,8 @@ void print_device(const Capabilities& c, std::size_t index) {
         line("cannot be used", reason);
     for (const auto& [name, value] : limits_of(c)) line(name, value.dump());
     for (const auto& [name, value] : features_of(c)) line(name, value ? "yes" : "no");
+    for (const auto& shape : c.cooperative_matrices) line("  of a subgroup", danaus::to_string(shape));
+    for (const std::string& quirk : c.quirks) line("quirk", quirk);
     for (const Access access : {Access::address, Access::descriptor}) {
         const auto kernels = danaus::kernel_support(c, access);
         std::string text;

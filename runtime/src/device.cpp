@@ -4,6 +4,7 @@
 #include "command_writer.hpp"
 #include "device_state.hpp"
 #include "physical_device.hpp"
+#include "quirks.hpp"
 
 #include <algorithm>
 #include <charconv>
@@ -291,6 +292,10 @@ Device Device::open(const DeviceOptions& options) {
     auto list = candidates(*instance);
     auto [index, why] = choose(list, options);
     Candidate& chosen = list[index];
+    const char* const variable = options.disable ? nullptr : std::getenv("DANAUS_DISABLE");
+    const std::string without = options.disable ? *options.disable : variable ? variable : "";
+    disable(chosen.capabilities, without, options.disable ? "disable" : "DANAUS_DISABLE");
+    if (!without.empty()) why += fmt::format(", without {}", without);
     if (options.cap) options.cap(chosen.capabilities);
     require_usable(chosen.capabilities);
     const int family = compute_queue_family(instance->vk(), chosen.handle);

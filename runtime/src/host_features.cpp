@@ -23,7 +23,10 @@ struct Feature {
 #define PLACE(type, structure, member) \
     { VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_##type##_FEATURES, offsetof(structure, member) }
 
-constexpr std::array<Feature, 5> features{{
+constexpr Place cooperative_matrix{CooperativeMatrixFeatures::type,
+                                   offsetof(CooperativeMatrixFeatures, cooperativeMatrix)};
+
+constexpr std::array<Feature, 6> features{{
     {&Capabilities::timeline_semaphore,
      {{PLACE(TIMELINE_SEMAPHORE, VkPhysicalDeviceTimelineSemaphoreFeatures, timelineSemaphore),
        PLACE(VULKAN_1_2, VkPhysicalDeviceVulkan12Features, timelineSemaphore)}}},
@@ -39,6 +42,8 @@ constexpr std::array<Feature, 5> features{{
     {&Capabilities::subgroup_size_control,
      {{PLACE(SUBGROUP_SIZE_CONTROL, VkPhysicalDeviceSubgroupSizeControlFeatures, subgroupSizeControl),
        PLACE(VULKAN_1_3, VkPhysicalDeviceVulkan13Features, subgroupSizeControl)}}},
+    // No version has taken it up.
+    {&Capabilities::cooperative_matrix, {{cooperative_matrix, cooperative_matrix}}},
 }};
 #undef PLACE
 
@@ -68,6 +73,7 @@ void keep_enabled_features(const void* chain, Capabilities& capabilities) {
     for (const Feature& feature : features)
         if (!enabled(chain, feature.places[0]) && !enabled(chain, feature.places[1]))
             capabilities.*feature.flag = false;
+    if (!capabilities.cooperative_matrix) capabilities.cooperative_matrices.clear();
 }
 
 Capabilities enable_features(void* chain, const Capabilities& capabilities) {

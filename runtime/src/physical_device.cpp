@@ -1,5 +1,7 @@
 #include "physical_device.hpp"
 
+#include "quirks.hpp"
+
 #include <danaus/runtime/error.hpp>
 
 #include <algorithm>
@@ -44,6 +46,22 @@ const char* to_string(DeviceType type) {
             break;
     }
     return "other";
+}
+
+std::string to_string(const CooperativeMatrix& shape) {
+    const auto name = [](MatrixElement element) -> std::string {
+        switch (element) {
+#define X(type)               \
+    case MatrixElement::type: \
+        return #type;
+            X(f16)
+            X(f32) X(f64) X(s8) X(s16) X(s32) X(s64) X(u8) X(u16) X(u32) X(u64) X(bf16) X(f8_e4m3) X(f8_e5m2)
+#undef X
+        }
+        return fmt::format("type {}", static_cast<std::uint32_t>(element));
+    };
+    return fmt::format("{}x{}x{} {}*{}+{}->{}", shape.m, shape.n, shape.k, name(shape.a), name(shape.b),
+                       name(shape.c), name(shape.result));
 }
 
 std::string unusable_reason(const Capabilities& c) {
@@ -102,6 +120,31 @@ void link(T& value, VkStructureType type, void*& chain) {
     chain = &value;
 }
 
+std::vector<CooperativeMatrix> query_cooperative_matrices(const InstanceTable& vk, VkPhysicalDevice device) {
+    if (!vk.GetPhysicalDeviceCooperativeMatrixPropertiesKHR) return {};
+    std::uint32_t count = 0;
+    check(vk.GetPhysicalDeviceCooperativeMatrixPropertiesKHR(device, &count, nullptr),
+          "listing cooperative matrices");
+    std::vector<CooperativeMatrixProperties> properties(count);
+    for (auto& item : properties) item.sType = CooperativeMatrixProperties::type;
+    check(vk.GetPhysicalDeviceCooperativeMatrixPropertiesKHR(device, &count, properties.data()),
+          "listing cooperative matrices");
+    std::vector<CooperativeMatrix> shapes;
+    for (const auto& p : properties) {
+        if (p.scope != VK_SCOPE_SUBGROUP_NV) continue;
+        const CooperativeMatrix shape{p.m,
+                                      p.n,
+                                      p.k,
+                                      static_cast<MatrixElement>(p.a),
+                                      static_cast<MatrixElement>(p.b),
+                                      static_cast<MatrixElement>(p.c),
+                                      static_cast<MatrixElement>(p.result)};
+        // Those that saturate are listed apart, and are the same to us.
+        if (std::find(shapes.begin(), shapes.end(), shape) == shapes.end()) shapes.push_back(shape);
+    }
+    return shapes;
+}
+
 }  // namespace
 
 Capabilities query_capabilities(const InstanceTable& vk, VkPhysicalDevice device, std::uint32_t version) {
@@ -144,6 +187,9 @@ Capabilities query_capabilities(const InstanceTable& vk, VkPhysicalDevice device
     VkPhysicalDeviceSubgroupSizeControlFeatures subgroup_size{};
     if (offers(VK_API_VERSION_1_3, VK_EXT_SUBGROUP_SIZE_CONTROL_EXTENSION_NAME))
         link(subgroup_size, VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SUBGROUP_SIZE_CONTROL_FEATURES, chain);
+    CooperativeMatrixFeatures matrix{};
+    if (extensions.contains(cooperative_matrix_extension))
+        link(matrix, CooperativeMatrixFeatures::type, chain);
     VkPhysicalDeviceFeatures2 features{};
     features.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_FEATURES_2;
     features.pNext = chain;
@@ -152,6 +198,7 @@ Capabilities query_capabilities(const InstanceTable& vk, VkPhysicalDevice device
     c.name = basic.deviceName;
     c.driver_name = driver.driverName;
     c.driver_info = driver.driverInfo;
+    c.driver_id = static_cast<std::uint32_t>(driver.driverID);
     c.vendor_id = basic.vendorID;
     c.device_id = basic.deviceID;
     c.driver_version = basic.driverVersion;
@@ -186,8 +233,7 @@ Capabilities query_capabilities(const InstanceTable& vk, VkPhysicalDevice device
 
     const bool compute_subgroups = (subgroup.supportedStages & VK_SHADER_STAGE_COMPUTE_BIT) != 0;
     c.timeline_semaphore = timeline.timelineSemaphore == VK_TRUE;
-    c.buffer_device_address =
-        address.bufferDeviceAddress == VK_TRUE && addresses_hold(driver.driverID, basic.driverVersion);
+    c.buffer_device_address = address.bufferDeviceAddress == VK_TRUE;
     c.shader_float16 = float16.shaderFloat16 == VK_TRUE;
     c.storage_16bit = storage16.storageBuffer16BitAccess == VK_TRUE;
     c.subgroup_arithmetic =
@@ -196,12 +242,10 @@ Capabilities query_capabilities(const InstanceTable& vk, VkPhysicalDevice device
         compute_subgroups && (subgroup.supportedOperations & VK_SUBGROUP_FEATURE_SHUFFLE_BIT) != 0;
     c.subgroup_size_control = subgroup_size.subgroupSizeControl == VK_TRUE;
     c.portability_subset = extensions.contains("VK_KHR_portability_subset");
+    if (matrix.cooperativeMatrix == VK_TRUE) c.cooperative_matrices = query_cooperative_matrices(vk, device);
+    c.cooperative_matrix = !c.cooperative_matrices.empty();
+    apply_quirks(c);
     return c;
-}
-
-bool addresses_hold(VkDriverId driver, std::uint32_t driver_version) {
-    // MoltenVK counts major * 10000 + minor * 100 + patch.
-    return driver != VK_DRIVER_ID_MOLTENVK || driver_version >= 10208;
 }
 
 int compute_queue_family(const InstanceTable& vk, VkPhysicalDevice device) {
@@ -248,6 +292,10 @@ FeatureChain::FeatureChain(const Capabilities& c, void* tail) {
         subgroup_size_.subgroupSizeControl = VK_TRUE;
         link(subgroup_size_, VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SUBGROUP_SIZE_CONTROL_FEATURES, chain);
     }
+    if (c.cooperative_matrix) {
+        matrix_.cooperativeMatrix = VK_TRUE;
+        link(matrix_, CooperativeMatrixFeatures::type, chain);
+    }
     head_ = chain;
 }
 
@@ -272,6 +320,7 @@ std::vector<const char*> required_extensions(const Capabilities& c) {
     }
     if (c.api_version < VK_API_VERSION_1_3 && c.subgroup_size_control)
         names.push_back(VK_EXT_SUBGROUP_SIZE_CONTROL_EXTENSION_NAME);
+    if (c.cooperative_matrix) names.push_back(cooperative_matrix_extension);
     if (c.portability_subset) names.push_back("VK_KHR_portability_subset");
     return names;
 }

@@ -16,10 +16,6 @@ namespace danaus::runtime {
 Capabilities query_capabilities(const InstanceTable& vk, VkPhysicalDevice device,
                                 std::uint32_t version = UINT32_MAX);
 
-/// Whether what a driver reports of device addresses holds: the shader compiler of MoltenVK before 1.2.8
-/// refuses atomics through them, which 16-bit stores are.
-bool addresses_hold(VkDriverId driver, std::uint32_t driver_version);
-
 /// The queue family the library uses: compute without graphics if there is one, else any with compute.
 /// Returns -1 when there is none.
 int compute_queue_family(const InstanceTable& vk, VkPhysicalDevice device);
@@ -40,6 +36,7 @@ private:
     VkPhysicalDevice16BitStorageFeatures storage16_{};
     VkPhysicalDeviceShaderFloat16Int8Features float16_{};
     VkPhysicalDeviceSubgroupSizeControlFeatures subgroup_size_{};
+    CooperativeMatrixFeatures matrix_{};
     const void* head_ = nullptr;
 };
 

@@ -10,6 +10,7 @@ InstanceTable::InstanceTable(PFN_vkGetInstanceProcAddr loader, VkInstance instan
     DANAUS_INSTANCE_FUNCTIONS(X)
     X(CreateDebugUtilsMessengerEXT)
     X(DestroyDebugUtilsMessengerEXT)
+    X(GetPhysicalDeviceCooperativeMatrixPropertiesKHR)
 #undef X
 }
 

@@ -13,6 +13,27 @@
 
 namespace danaus::runtime {
 
+// VK_KHR_cooperative_matrix is younger than the headers we build with; its structures are part of its
+// contract.
+inline constexpr const char* cooperative_matrix_extension = "VK_KHR_cooperative_matrix";
+struct CooperativeMatrixFeatures {
+    static constexpr auto type = static_cast<VkStructureType>(1000506000);
+    VkStructureType sType;
+    void* pNext;
+    VkBool32 cooperativeMatrix, cooperativeMatrixRobustBufferAccess;
+};
+struct CooperativeMatrixProperties {
+    static constexpr auto type = static_cast<VkStructureType>(1000506001);
+    VkStructureType sType;
+    void* pNext;
+    std::uint32_t m, n, k;
+    std::uint32_t a, b, c, result;  // VkComponentTypeKHR
+    VkBool32 saturatingAccumulation;
+    VkScopeNV scope;
+};
+using PFN_vkGetPhysicalDeviceCooperativeMatrixPropertiesKHR =
+    VkResult(VKAPI_PTR*)(VkPhysicalDevice, std::uint32_t*, CooperativeMatrixProperties*);
+
 #define DANAUS_INSTANCE_FUNCTIONS(X)          \
     X(DestroyInstance)                        \
     X(EnumeratePhysicalDevices)               \
@@ -76,6 +97,8 @@ struct InstanceTable {
     PFN_vkGetInstanceProcAddr GetInstanceProcAddr = nullptr;
     PFN_vkCreateDebugUtilsMessengerEXT CreateDebugUtilsMessengerEXT = nullptr;  // null without the extension
     PFN_vkDestroyDebugUtilsMessengerEXT DestroyDebugUtilsMessengerEXT = nullptr;  // likewise
+    PFN_vkGetPhysicalDeviceCooperativeMatrixPropertiesKHR GetPhysicalDeviceCooperativeMatrixPropertiesKHR =
+        nullptr;  // likewise
 
     InstanceTable() = default;
     InstanceTable(PFN_vkGetInstanceProcAddr loader, VkInstance instance);

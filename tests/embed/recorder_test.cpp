@@ -254,14 +254,14 @@ TEST_F(Recording, ImportsStartWhereTheySayAndEndThere) {
 }
 
 TEST_F(Recording, OverlapsAreFoundAcrossImports) {
-    const HostBuffer a = host.create_buffer(100), b = host.create_buffer(100);
+    const HostBuffer a = host.create_buffer(500), b = host.create_buffer(500);
     Workspace workspace(device, 1 << 12, 16);
     const VkCommandBuffer commands = host.begin();
     HostRecorder recorder(device, commands, &workspace);
-    const Tensor low = tensor(a, {60}), high = tensor(a, {60}, 160), apart = tensor(a, {40}, 240);
+    const Tensor low = tensor(a, {240}), high = tensor(a, {240}, 640), apart = tensor(a, {160}, 1024);
     expect_error(ErrorKind::invalid_argument, {"overlaps"}, [&] { convert_into(recorder, low, high); });
     expect_error(ErrorKind::invalid_argument, {"overlap"}, [&] {
-        recorder.record(Copy{low.buffer(), high.buffer(), 160, 0, 80});
+        recorder.record(Copy{low.buffer(), high.buffer(), 640, 0, 320});
     });
     expect_error(ErrorKind::invalid_argument, {"overlaps"},
                  [&] { convert_into(recorder, tensor(a, {8}, 0, 5), tensor(b, {8}, 0, 5)); });

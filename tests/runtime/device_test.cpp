@@ -3,11 +3,15 @@
 
 #include "instance.hpp"
 #include "physical_device.hpp"
+#include "quirks.hpp"
 #include "vk.hpp"
 
 #include <cstdlib>
 #include <optional>
+#include <set>
 #include <string>
+#include <string_view>
+#include <vector>
 
 #include <gtest/gtest.h>
 
@@ -180,12 +184,93 @@ TEST(Missing, DeviceAddresses) {
     whole.close();
 }
 
-TEST(Missing, DeviceAddressesOfAnEarlyMoltenVK) {
-    EXPECT_FALSE(runtime::addresses_hold(VK_DRIVER_ID_MOLTENVK, 10207));
-    EXPECT_TRUE(runtime::addresses_hold(VK_DRIVER_ID_MOLTENVK, 10208));
-    EXPECT_TRUE(runtime::addresses_hold(VK_DRIVER_ID_MESA_LLVMPIPE, 1));
-    EXPECT_TRUE(runtime::addresses_hold(VkDriverId{}, 1)) << "the driver does not say";
+Capabilities with_driver(VkDriverId driver, std::uint32_t version, std::uint32_t subgroup_size = 8) {
+    Capabilities c;
+    c.driver_id = static_cast<std::uint32_t>(driver);
+    c.driver_version = version;
+    c.subgroup_size = subgroup_size;
+    c.buffer_device_address = c.cooperative_matrix = true;
+    c.cooperative_matrices = {{8, 8, 8}};
+    runtime::apply_quirks(c);
+    return c;
 }
+
+TEST(Quirks, ConcernTheirDriverVersionsAndDevicesOnly) {
+    EXPECT_FALSE(with_driver(VK_DRIVER_ID_MOLTENVK, 10207).buffer_device_address);
+    EXPECT_TRUE(with_driver(VK_DRIVER_ID_MOLTENVK, 10208).buffer_device_address);
+    EXPECT_TRUE(with_driver(VkDriverId{}, 1).buffer_device_address) << "the driver does not say who it is";
+    for (const std::uint32_t size : {4u, 8u, 16u}) {
+        const Capabilities c = with_driver(VK_DRIVER_ID_MESA_LLVMPIPE, 1, size);
+        EXPECT_EQ(c.cooperative_matrix, size == 8);
+        EXPECT_EQ(c.cooperative_matrices.empty(), size != 8);
+        EXPECT_EQ(c.quirks.size(), size == 8 ? 0u : 1u);
+    }
+    EXPECT_EQ(with_driver(VK_DRIVER_ID_GOOGLE_SWIFTSHADER, 1).quirks.size(), 1u);
+    std::set<std::string_view> ids;
+    for (const runtime::Quirk& quirk : runtime::quirks()) {
+        EXPECT_TRUE(ids.insert(quirk.id).second) << quirk.id;
+        EXPECT_FALSE(quirk.what.empty() || quirk.reason.empty() || quirk.seen.empty()) << quirk.id;
+        EXPECT_LE(quirk.first_version, quirk.last_version);
+    }
+}
+
+TEST(Disable, TurnsOffWhatItNames) {
+    const auto all = [] {
+        Capabilities c;
+        c.shader_float16 = c.storage_16bit = c.buffer_device_address = c.subgroup_arithmetic =
+            c.subgroup_shuffle = c.subgroup_size_control = c.cooperative_matrix = true;
+        c.timestamp_bits = 64;
+        c.cooperative_matrices = {{8, 8, 8}};
+        return c;
+    };
+    const auto left = [&](const char* list) {
+        Capabilities c = all();
+        runtime::disable(c, list, "DANAUS_DISABLE");
+        return std::vector<bool>{c.shader_float16,        c.storage_16bit,
+                                 c.buffer_device_address, c.subgroup_arithmetic,
+                                 c.subgroup_shuffle,      c.subgroup_size_control,
+                                 c.cooperative_matrix,    !c.cooperative_matrices.empty(),
+                                 c.timestamp_bits > 0};
+    };
+    EXPECT_EQ(left(""), std::vector<bool>(9, true));
+    EXPECT_EQ(left("bda"), (std::vector<bool>{true, true, false, true, true, true, true, true, true}));
+    EXPECT_EQ(left("fp16,coopmat,"),
+              (std::vector<bool>{false, true, true, true, true, true, false, false, true}));
+    EXPECT_EQ(left("fp16,storage16,bda,subgroup,subgroup_size,coopmat,timestamps"),
+              std::vector<bool>(9, false));
+    test::expect_error(ErrorKind::invalid_argument, {"DANAUS_DISABLE", "'fp61'", "fp16", "timestamps"},
+                       [&] { (void)left("bda,fp61"); });
+}
+
+TEST(Disable, IsHonouredWhenADeviceIsOpened) {
+    DeviceOptions options = test::device_options();
+    options.access.reset();
+    options.disable = "bda,timestamps";
+    Device device = Device::open(options);
+    EXPECT_EQ(device.access(), Access::descriptor);
+    EXPECT_EQ(device.capabilities().timestamp_bits, 0u);
+    EXPECT_NE(device.choice().find("without bda,timestamps"), std::string::npos) << device.choice();
+    device.close();
+    options.disable = "everything";
+    test::expect_error(ErrorKind::invalid_argument, {"disable", "'everything'"},
+                       [&] { (void)Device::open(options); });
+}
+
+#if !defined(_WIN32)
+TEST(Disable, ReadsTheEnvironmentByDefault) {
+    DeviceOptions options = test::device_options();
+    options.access.reset();
+    const Access usual =
+        test::device().capabilities().buffer_device_address ? Access::address : Access::descriptor;
+    setenv("DANAUS_DISABLE", "bda", 1);
+    const Access without = Device::open(options).access();
+    options.disable = "";
+    const Access ignored = Device::open(options).access();
+    unsetenv("DANAUS_DISABLE");
+    EXPECT_EQ(without, Access::descriptor);
+    EXPECT_EQ(ignored, usual);
+}
+#endif
 
 }  // namespace
 }  // namespace danaus

@@ -1,6 +1,7 @@
 // The generated table, seen from C++: types, constants, masks, reasons for absence.
 #include <danaus/kernels.hpp>
 
+#include <array>
 #include <bit>
 #include <cstdint>
 #include <limits>
@@ -87,7 +88,7 @@ TEST(KernelTable, EqualKernelsHashAlike) {
 }
 
 TEST(KernelTable, InfoDescribesEveryModule) {
-    ASSERT_EQ(kernels::module_count, 5U);
+    ASSERT_EQ(kernels::module_count, 6U);
     const kernels::ModuleInfo& dense = kernels::info(Module::scale_dense_tokens);
     EXPECT_EQ(dense.name, "scale_dense_tokens");
     EXPECT_EQ(dense.source, "scale.comp");
@@ -113,6 +114,50 @@ TEST(KernelTable, MasksComeFromTheDescriptorBuild) {
     EXPECT_EQ(kernels::info(Module::scale_sparse24_tokens).reads, 0b1101U);
     EXPECT_EQ(kernels::info(Module::by_address).reads, 0b0101U);
     EXPECT_EQ(kernels::info(Module::by_address).writes, 0b0110U);
+}
+
+TEST(KernelTable, TilesOfSubgroupsFillTheWorkgroupAtEverySubgroupSize) {
+    for (const std::uint32_t subgroup_size : {4U, 8U, 16U, 32U, 64U, 128U}) {
+        for (const std::uint32_t local_size : {4U, 16U, 32U, 64U, 128U, 256U}) {
+            kernels::Tiled tiled;
+            tiled.local_size = local_size;
+            const std::string text = kernels::check(tiled.kernel(), subgroup_size);
+            EXPECT_EQ(text.empty(), 4 * subgroup_size == local_size) << subgroup_size << " " << local_size;
+            if (!text.empty()) {
+                EXPECT_NE(text.find("subgroup_size = " + std::to_string(subgroup_size)), text.npos) << text;
+                EXPECT_NE(text.find("local_size = " + std::to_string(local_size)), text.npos) << text;
+            }
+            EXPECT_EQ(kernels::check(tiled.kernel()), "") << "no device, no subgroup size";
+        }
+    }
+    kernels::Tiled odd;
+    odd.subgroup_columns = 24;
+    EXPECT_NE(kernels::check(odd.kernel()).find("subgroup_columns = 24"), std::string::npos);
+}
+
+TEST(KernelTable, SharedMemoryIsTheShadersOwnFormula) {
+    EXPECT_EQ(kernels::shared_bytes(Scale{}.kernel()), 0U);
+    EXPECT_EQ(kernels::shared_bytes(kernels::Lacking{}.kernel()), 0U);
+    kernels::Tiled tiled;
+    EXPECT_EQ(kernels::shared_bytes(tiled.kernel()), 64U * 68U / 2U * 8U + 128U * 2U * 8U);
+    tiled.tile_rows = 32;
+    tiled.tile_columns = 96;
+    tiled.local_size = 64;
+    EXPECT_EQ(kernels::shared_bytes(tiled.kernel()), 32U * 100U / 2U * 8U + 64U * 2U * 8U);
+}
+
+TEST(KernelTable, WorkgroupsHaveTheSizeOfTheConstants) {
+    EXPECT_EQ(kernels::workgroup_size(Scale{}.kernel()), (std::array<std::uint32_t, 3>{64, 1, 1}));
+    EXPECT_EQ(kernels::workgroup_size(kernels::Lacking{}.kernel()), (std::array<std::uint32_t, 3>{1, 1, 1}));
+}
+
+TEST(KernelTable, MoreOperandsThanEveryDeviceBindsAreAlsoBuiltJoined) {
+    EXPECT_TRUE(kernels::info(Module::scale_dense_tokens).joined.empty());
+    const kernels::ModuleInfo& tiled = kernels::info(Module::tiled);
+    ASSERT_GT(tiled.joined.size(), 5U);
+    EXPECT_EQ(tiled.joined[0], 0x07230203U);
+    EXPECT_EQ(tiled.reads, 0b01111U) << "the joined build does not show which slots are used";
+    EXPECT_EQ(tiled.writes, 0b10000U);
 }
 
 TEST(KernelTable, AbsentCodeHasAReason) {

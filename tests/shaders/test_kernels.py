@@ -113,6 +113,24 @@ class Spirv(Scratch):
                     self.assertEqual(self.check(self.words(body=body, flags=flags))[:2], expected)
         self.assertEqual(self.check(self.words(SHADER.replace("buffer B", "writeonly buffer B")))[:2], (0b01, 0b10))
 
+    def test_shared_memory_is_a_formula_of_the_constants(self):
+        body = "values[gl_LocalInvocationID.x] = 1.0; barrier(); " + BODY + " b.words[1] = uint(values[0]);"
+
+        def formula(declaration):
+            words = self.words(SHADER.replace("void main", "shared %s;\nvoid main" % declaration), body)
+            return kernels_spirv.shared_bytes(words, SPEC["constants"])
+
+        def bytes_of(declaration):
+            return eval(formula(declaration).replace("U", ""), {"constants": [64, 0]})  # C++ of numbers is Python here
+
+        self.assertEqual(kernels_spirv.shared_bytes(self.words(), SPEC["constants"]), "0")
+        self.assertEqual(bytes_of("float values[96]"), 96 * 4)
+        self.assertEqual(bytes_of("float values[gl_WorkGroupSize.x]"), 64 * 4)
+        self.assertEqual(bytes_of("float values[3 * (gl_WorkGroupSize.x + 1) - 5]"), (3 * 65 - 5) * 4)
+        self.assertEqual(bytes_of("double values[gl_WorkGroupSize.x << 1]"), 128 * 8)
+        with self.assertRaisesRegex(kernels_spirv.SpirvError, "computed by opcode"):
+            formula("float values[gl_WorkGroupSize.x ^ 5]")
+
     def test_stripping(self):
         words = self.words()
         stripped = kernels_spirv.strip(words)
@@ -188,6 +206,17 @@ class Table(Scratch):
         self.refuses("25 constants, allowed are 24", constants=constants)
         self.refuses("share an id", constants=[dict(constants[0]), dict(constants[1], id=0)])
 
+    def test_conditions(self):
+        for good in ("local_size > 32 || subgroup_size == 8", "(local_size & 1) == 0", "!local_size"):
+            self.read(dict(copy.deepcopy(ENTRY), where=[good]))
+        self.refuses("names no constant: lanes", where=["lanes > 3"])
+        self.refuses("not understood at column 11", where=["local_size ; 1"])
+        self.refuses("not understood at column 1", where=['"text"'])
+        self.refuses("open parenthesis", where=["(local_size > 1"])
+        self.refuses("must be text", where=[""])
+        self.refuses("where must be a list", where="local_size > 1")
+        self.refuses("subgroup_size is the device's", {"name": "subgroup_size"})
+
     def test_names_are_unique(self):
         plain = dict(copy.deepcopy(ENTRY), axes={})
         with self.assertRaisesRegex(kernels.TableError, "name of another"):
@@ -214,6 +243,7 @@ class Compile(Scratch):
             self.assertIn("0x7230203, 0x10300", file.read())
         for message, changes in (("push_bytes is 32", {"push_bytes": 32}),
                                  ("missing in the table", {"constants": []}),
+                                 ("binding 1 lies outside set 0, bindings 0 to 0", {"access": "joined"}),
                                  ("does not compile", {"body": "oops"}),
                                  ("does not compile", {"source": self.path("nowhere.comp")})):
             self.assertEqual(self.compile()[0], 0)

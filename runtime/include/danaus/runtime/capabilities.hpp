@@ -12,14 +12,43 @@ namespace danaus {
 
 enum class DeviceType : std::uint32_t { other, integrated, discrete, virtual_gpu, cpu };
 
+/// Element types of cooperative matrices, by the values of VkComponentTypeKHR.
+enum class MatrixElement : std::uint32_t {
+    f16 = 0,
+    f32 = 1,
+    f64 = 2,
+    s8 = 3,
+    s16 = 4,
+    s32 = 5,
+    s64 = 6,
+    u8 = 7,
+    u16 = 8,
+    u32 = 9,
+    u64 = 10,
+    bf16 = 1000141000,
+    f8_e4m3 = 1000491002,
+    f8_e5m2 = 1000491003
+};
+
+/// One shape of cooperative matrices of a subgroup: C (m × n) += A (m × k) · B (k × n).
+struct CooperativeMatrix {
+    std::uint32_t m = 0, n = 0, k = 0;
+    MatrixElement a = MatrixElement::f16, b = MatrixElement::f16;       ///< of A and B
+    MatrixElement c = MatrixElement::f32, result = MatrixElement::f32;  ///< added, and what comes out
+    [[nodiscard]] bool operator==(const CooperativeMatrix&) const noexcept = default;
+};
+/// "16x16x16 f16*f16+f32->f32"
+[[nodiscard]] DANAUS_EXPORT std::string to_string(const CooperativeMatrix& shape);
+
 /// Identity, limits and features of one Vulkan device, as far as the library uses them.
 /// A test may lower any field before the device is created (DeviceOptions::cap): features are then withheld
 /// at device creation, limits are honoured by every plan, so that a weaker device is simulated.
 struct Capabilities {
     // Identity.
-    std::string name;         ///< VkPhysicalDeviceProperties::deviceName
-    std::string driver_name;  ///< VkPhysicalDeviceDriverProperties::driverName, "" below Vulkan 1.2
-    std::string driver_info;  ///< likewise, the driver's own version text
+    std::string name;             ///< VkPhysicalDeviceProperties::deviceName
+    std::string driver_name;      ///< VkPhysicalDeviceDriverProperties::driverName, "" below Vulkan 1.2
+    std::string driver_info;      ///< likewise, the driver's own version text
+    std::uint32_t driver_id = 0;  ///< VkDriverId, 0 below Vulkan 1.2
     std::uint32_t vendor_id = 0;
     std::uint32_t device_id = 0;
     std::uint32_t driver_version = 0;  ///< vendor-specific encoding
@@ -53,8 +82,12 @@ struct Capabilities {
     bool subgroup_arithmetic = false;
     bool subgroup_shuffle = false;
     bool subgroup_size_control = false;
-    bool cooperative_matrix = false;
-    bool portability_subset = false;  ///< the driver is a layered one (MoltenVK)
+    bool cooperative_matrix = false;                      ///< VK_KHR_cooperative_matrix
+    std::vector<CooperativeMatrix> cooperative_matrices;  ///< of subgroups
+    bool portability_subset = false;                      ///< the driver is a layered one (MoltenVK)
+
+    /// What is known of the driver and was turned off or is avoided for it: "id (what: reason)" each.
+    std::vector<std::string> quirks;
 
     /// Whether a requirement named in kernels.json ("subgroup_shuffle", …) is met.
     [[nodiscard]] DANAUS_EXPORT bool has(const std::string& requirement) const;

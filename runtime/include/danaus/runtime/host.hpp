@@ -31,8 +31,8 @@ namespace danaus {
     std::uint32_t api_version = VK_API_VERSION_1_1);
 
 /// The features a host should enable: timeline semaphores, and where the device has them buffer device
-/// addresses, 16-bit storage, float16 arithmetic and subgroup size control, which the library uses when they
-/// are enabled and does without when not.
+/// addresses, 16-bit storage, float16 arithmetic, subgroup size control and cooperative matrices, which the
+/// library uses when they are enabled and does without when not.
 class DANAUS_EXPORT RequiredFeatures {
 public:
     RequiredFeatures(RequiredFeatures&&) noexcept;
