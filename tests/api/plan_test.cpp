@@ -4,6 +4,8 @@
 #include "support/device.hpp"
 #include "support/operands.hpp"
 
+#include <danaus/runtime/kernel_support.hpp>
+
 #include <algorithm>
 #include <cmath>
 #include <map>
@@ -58,7 +60,7 @@ std::string broken(const MultiplyPlan& piece, const Capabilities& caps, Access a
     std::map<std::string, std::uint32_t> constant;
     for (std::size_t i = 0; i < info.constants.size(); ++i)
         constant[std::string(info.constants[i].name)] = piece.kernel.constants[i];
-    if (const std::string text = kernels::check(piece.kernel); !text.empty()) return text;
+    if (std::string text = unfit_reason(piece.kernel, caps); !text.empty()) return text;
     if (!p.m || !p.n || !p.k || !p.outer || !p.inner) return "an empty piece";
 
     // Strides along dimensions of one element are never followed.
@@ -186,6 +188,8 @@ TEST(Plan, PiecesMakeTheProductOnceEach) {
         Capabilities caps = plain_device(draw(0, 1) ? DeviceType::cpu : DeviceType::discrete);
         caps.storage_offset_alignment = 16;
         caps.max_storage_range = 16 + 4 * draw(1, 200);
+        caps.subgroup_size = static_cast<std::uint32_t>(4u << draw(0, 5));  // 4 to 128
+        caps.max_storage_buffers = draw(0, 3) ? 8 : 4;
         caps.max_workgroup_invocations = static_cast<std::uint32_t>(1u << draw(0, 7));
         for (auto& count : caps.max_workgroup_count) count = static_cast<std::uint32_t>(draw(1, 4));
         const Access access = draw(0, 3) ? Access::descriptor : Access::address;

@@ -31,6 +31,7 @@ ALLOWED = {
     "runtime": {"runtime", "table"},
     "api": {"api", "runtime", "table"},
     "samples": {"samples", "api", "runtime"},
+    "lab": {"api", "runtime", "table"},
     "bench": {"bench", "api", "runtime", "table"},
     "tests": {"tests", "api", "runtime", "table"},
     "tests/reference": {"tests"},

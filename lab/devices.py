@@ -1,0 +1,143 @@
+#!/usr/bin/env -S python3 -B
+"""devices.py [--check]: makes docs/devices.md from docs/devices.json, the rows that lab/matrix.py recorded last, and the
+results of real devices in bench/results. --check fails if the page is not what would be made."""
+import json
+import os
+import sys
+
+LAB = os.path.dirname(os.path.realpath(__file__))
+ROOT = os.path.dirname(LAB)
+ROWS = os.path.join(ROOT, "docs", "devices.json")
+PAGE = os.path.join(ROOT, "docs", "devices.md")
+RESULTS = os.path.join(ROOT, "bench", "results")
+KEYS = ("id", "table", "name", "driver", "compiler", "subgroup_size", "ran", "result", "date", "max_registers",
+        "least_occupancy", "budget", "quirks")
+
+HEAD = """# Devices
+
+What the library was tried on, made by `./dev matrix --all` from `docs/devices.json`: do not edit. The drivers run or
+compile on a machine without a GPU. A row says what was done on that date with that version, and nothing more: what was
+never executed is in a table of its own and is not known to work.
+"""
+EXECUTED = """
+## Executed
+
+Kernels ran and their results were held against the oracle in double precision, under core and synchronization validation.
+The whole suite is everything `./dev test` runs; the short suite runs every kernel of the table in few shapes.
+Simulated devices are lavapipe with capabilities withheld when the device is made and limits lowered for every plan.
+"""
+COMPILED = """
+## Compiled only
+
+The vendors' own compilers made pipelines of the kernels that the plans choose on that chip, for every pair of constant
+values that occurs, through a driver whose kernel side is a stub that executes nothing. Registers, spills and instructions
+are held against `lab/budget`. The host side allocated, recorded and submitted on the driver's own memory layout. Whether
+the results are right there is not known.
+"""
+CONVERTED = """
+## Converted or built only
+
+Nothing here was compiled for or run on its target.
+"""
+TAIL = """
+## Not tried
+
+Intel (ANV) and Arm Mali (PanVK): Debian packages no stub for their kernel drivers. No GPU has run the library unless the
+first table names one; `bench/on_gpu.sh` runs everything on a machine that has nothing but a driver and a carried build,
+and its file goes into `bench/results`.
+
+## When a driver misbehaves
+
+`DANAUS_DISABLE=fp16,storage16,bda,subgroup,subgroup_size,coopmat,timestamps` (any of them, separated by commas) does
+without features when a device is opened by default rules; `DeviceOptions::disable` is the same in code. What is known of
+drivers is turned off without being asked, in `runtime/src/quirks.cpp`, and `danaus-info` shows it.
+"""
+
+
+def load():
+    if not os.path.isfile(ROWS):
+        return []
+    with open(ROWS, encoding="utf-8") as file:
+        return json.load(file)["rows"]
+
+
+def real_devices():
+    """Rows of what bench/on_gpu.sh left."""
+    rows = []
+    for name in sorted(os.listdir(RESULTS)) if os.path.isdir(RESULTS) else []:
+        if not name.endswith(".json"):
+            continue
+        with open(os.path.join(RESULTS, name), encoding="utf-8") as file:
+            result = json.load(file)
+        if "tests" not in result or not result.get("info"):
+            continue
+        device = result["info"]["devices"][result["info"]["chosen"]]
+        failed = sum(test["failed"] or test["status"] != 0 for test in result["tests"])
+        rows.append({"name": device["name"], "driver": "%(name)s %(info)s" % device["driver"], "compiler": "",
+                     "subgroup_size": device["limits"]["subgroup_size"],
+                     "ran": "whole suite without validation layers (%d programs)" % len(result["tests"]),
+                     "result": "failed: %d programs" % failed if failed else "passed", "date": result["date"][:10]})
+    return rows
+
+
+def cell(value):
+    return "" if value is None else str(value).replace("|", "\\|")
+
+
+def table(columns, rows):
+    lines = ["| " + " | ".join(title for title, _ in columns) + " |", "|" + " --- |" * len(columns)]
+    lines += ["| " + " | ".join(cell(row.get(key)) for _, key in columns) + " |" for row in rows]
+    return "\n".join(lines) + "\n"
+
+
+def page(rows):
+    of = {name: [row for row in rows if row["table"] == name] for name in ("executed", "compiled", "converted")}
+    return "".join([
+        HEAD, EXECUTED, "\n",
+        table([("implementation", "name"), ("driver", "driver"), ("compiler", "compiler"), ("subgroup", "subgroup_size"),
+               ("what was run", "ran"), ("result", "result"), ("date", "date")], real_devices() + of["executed"]),
+        COMPILED, "\n",
+        table([("chip", "name"), ("driver", "driver"), ("subgroup", "subgroup_size"), ("what was compiled", "ran"),
+               ("most registers", "max_registers"), ("result", "result"), ("date", "date")], of["compiled"]),
+        CONVERTED, "\n",
+        table([("target", "name"), ("tool", "driver"), ("what was made", "ran"), ("result", "result"),
+               ("date", "date")], of["converted"]),
+        TAIL])
+
+
+def write(path, text):
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    with open(path, "w", encoding="utf-8") as file:
+        file.write(text)
+
+
+def order(rows):
+    """Rows as the laboratory lists them; those it does not know come last, by id."""
+    with open(os.path.join(LAB, "implementations.json"), encoding="utf-8") as file:
+        known = [entry["id"] for entry in json.load(file)["implementations"]]
+    return sorted(rows, key=lambda row: (known.index(row["id"]) if row["id"] in known else len(known), row["id"]))
+
+
+def record(rows, folder):
+    """Puts rows of a run over those recorded before; writes folder/matrix.json, docs/devices.json and the page."""
+    merged = {row["id"]: row for row in load()}
+    merged.update((row["id"], row) for row in rows)
+    ordered = order(merged.values())
+    write(os.path.join(folder, "matrix.json"), json.dumps({"schema": 1, "rows": ordered}, indent=1) + "\n")
+    slim = [{key: row[key] for key in KEYS if row.get(key) not in (None, "", [])} for row in ordered]
+    write(ROWS, json.dumps({"schema": 1, "rows": slim}, indent=1) + "\n")
+    write(PAGE, page(slim))
+
+
+def main():
+    text = page(load())
+    if "--check" in sys.argv[1:]:
+        with open(PAGE, encoding="utf-8") as file:
+            if file.read() != text:
+                sys.exit("docs/devices.md is not what lab/devices.py makes of docs/devices.json: run it")
+    else:
+        write(PAGE, text)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,38 @@
+"""The implementations of lab/implementations.json, and the environment in which programs run on one."""
+import json
+import os
+
+LAB = os.path.dirname(os.path.realpath(__file__))
+ROOT = os.path.dirname(LAB)
+RUNNER = os.path.join(ROOT, "tools", "with-vulkan")
+# What would choose another driver or device than the implementation's.
+FOREIGN = ("VK_DRIVER_FILES", "VK_ICD_FILENAMES", "DANAUS_VULKAN_DRIVER", "DANAUS_VULKAN_PRELOAD", "DANAUS_DEVICE",
+           "DANAUS_DISABLE", "LP_NATIVE_VECTOR_WIDTH")
+
+
+def load():
+    """Every entry by its id, in the file's order."""
+    with open(os.path.join(LAB, "implementations.json"), encoding="utf-8") as file:
+        return {entry["id"]: entry for entry in json.load(file)["implementations"]}
+
+
+def current_prefix():
+    """Where the current stack lies: ./dev setup's, or, on a machine with a GPU, the laboratory's own."""
+    prefix = os.path.join(ROOT, ".deps", "vulkan")
+    return prefix if os.path.isfile(os.path.join(prefix, "suite")) else os.path.join(ROOT, ".deps", "lab", "current")
+
+
+def environment(entry):
+    """This process's environment, in which RUNNER runs programs on the implementation."""
+    result = {name: value for name, value in os.environ.items() if name not in FOREIGN}
+    result.update(entry.get("environment", {}), DANAUS_VULKAN_PREFIX="")
+    if entry["stack"] == "current":
+        result["DANAUS_VULKAN_PREFIX"] = current_prefix()
+    elif entry["stack"] == "backports":
+        result["DANAUS_VULKAN_PREFIX"] = os.path.join(ROOT, ".deps", "lab", "backports")
+    elif entry["stack"] == "swiftshader":
+        result["VK_DRIVER_FILES"] = os.path.join(ROOT, ".deps", "lab", "swiftshader", "vk_swiftshader_icd.json")
+    if "driver" in entry:
+        result["DANAUS_VULKAN_DRIVER"] = entry["driver"]
+        result["DANAUS_VULKAN_PRELOAD"] = "lib%s_noop_drm_shim.so" % entry["shim"]
+    return result
