@@ -9,9 +9,9 @@ import os
 FOLDER = os.path.join(os.path.dirname(os.path.realpath(__file__)), "budget")
 COLUMNS = ("registers", "spills", "shared_bytes", "instructions")
 DRIFT = 0.10
-# A driver's name -> its name of a statistic -> ours. spills and scratch_bytes have to be 0. `spills` counts registers or
-# instructions, as the driver does; scalar_spills are added to it. Registers are the driver's own unit: of one lane, on
-# Adreno vectors of four.
+# A driver's name -> its name of a statistic -> ours. spills and scratch_bytes have to be 0. `spills` counts registers
+# or instructions, as the driver does; scalar_spills are added to it. Registers are in the driver's own unit: of one
+# lane, on Adreno vectors of four.
 NAMES = {
     "radv": {"VGPRs": "registers", "SGPRs": "scalar_registers", "Spilled VGPRs": "spills",
              "Spilled SGPRs": "scalar_spills", "Scratch size": "scratch_bytes", "LDS size": "shared_bytes",
@@ -31,7 +31,8 @@ def normalise(driver, results):
     """({kernel: {our name: value}}, what is missing) of danaus-compile's lines of one run."""
     names = NAMES.get(driver)
     if names is None:
-        return {}, ["no names are known for the statistics of driver '%s'; see lab/budget.py" % driver] if results else []
+        unknown = "no names are known for the statistics of driver '%s'; see lab/budget.py" % driver
+        return {}, [unknown] if results else []
     table, missing = {}, set()
     for line in results:
         values = {}
@@ -103,23 +104,22 @@ def compare(old, new):
     for key in ("driver", "compiler"):
         if old[key] != new[key]:
             return "of another %s (%s, now %s), not compared" % (key, old[key], new[key]), []
-    changes = []
+    changes, fresh = [], 0
     for kernel, values in new["kernels"].items():
         before = old["kernels"].get(kernel)
         if before is None:
-            changes.append({"kernel": kernel, "what": "new"})
+            fresh += 1
             continue
         for column in ("registers", "instructions"):
             a, b = (dict(zip(names, row)).get(column) for names, row in ((old["columns"], before),
                                                                         (new["columns"], values)))
             if a is not None and b is not None and abs(b - a) > DRIFT * a:
                 changes.append({"kernel": kernel, "what": column, "before": a, "now": b})
-    changes += [{"kernel": kernel, "what": "gone"} for kernel in old["kernels"] if kernel not in new["kernels"]]
-    return "compared", changes
+    gone = sum(1 for kernel in old["kernels"] if kernel not in new["kernels"])
+    # A changed plan brings other combinations of constants: no drift, but a budget to accept again.
+    return "compared" + (", %d kernels new, %d gone" % (fresh, gone) if fresh or gone else ""), changes
 
 
 def sentence(change):
-    if "before" not in change:
-        return "%s is %s" % (change["kernel"], change["what"])
     return "%s: %s %s -> %s (%+.0f %%)" % (change["kernel"], change["what"], change["before"], change["now"],
                                           100.0 * (change["now"] - change["before"]) / max(1, change["before"]))

@@ -31,6 +31,7 @@ LAB = os.path.dirname(os.path.realpath(__file__))
 ROOT = os.path.dirname(LAB)
 ACCESSES = ("address", "descriptor")
 QUIET_S = 180  # a kernel that takes longer is taken for hung
+SHOWN = 20  # changes that are printed
 MOST_ABORTS = 40  # of one run; a driver that refuses everything need not be asked about everything
 
 
@@ -212,8 +213,10 @@ def print_row(row):
     for entry in row["spilled"]:
         print("  spilled: %s (%s): %s spills, %s bytes of scratch" % (
             entry["kernel"], entry["access"], entry["spills"], entry["scratch_bytes"]))
-    for change in row["changes"]:
+    for change in row["changes"][:SHOWN]:
         print("  changed: %s" % budget.sentence(change))
+    if len(row["changes"]) > SHOWN:
+        print("  changed: %d more (--json has all)" % (len(row["changes"]) - SHOWN))
     sys.stdout.flush()
 
 

@@ -3,9 +3,10 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <limits>
+#include <map>
 #include <queue>
 #include <stdexcept>
-#include <unordered_map>
 #include <utility>
 
 namespace danaus::lab {
@@ -29,22 +30,38 @@ struct Combinations {
     std::size_t count = 0;
 };
 
+// The different values of constant `place`, and which of them each kernel has.
+struct Values {
+    Values(const Kernels& kernels, std::size_t place) {
+        std::map<std::uint32_t, std::size_t> seen;
+        for (const kernels::Kernel& kernel : kernels) {
+            const auto [found, fresh] = seen.emplace(kernel.constants[place], seen.size());
+            of_kernel.push_back(found->second);
+        }
+        count = seen.size();
+    }
+    std::vector<std::size_t> of_kernel;
+    std::size_t count = 0;
+};
+
 Combinations combinations(const Kernels& kernels, unsigned strength) {
+    constexpr auto none = std::numeric_limits<std::uint32_t>::max();
+    const std::size_t constants = kernels.front().count;
+    std::vector<Values> values;
+    for (std::size_t place = 0; place < constants; ++place) values.emplace_back(kernels, place);
     Combinations result;
     result.of_kernel.resize(kernels.size());
     std::vector<std::size_t> chosen;
-    const std::size_t constants = kernels.front().count;
     for_choices(constants, std::min<std::size_t>(strength, constants), chosen, [&](const auto& places) {
-        std::unordered_map<std::string, std::uint32_t> numbers;
+        std::size_t possible = 1;
+        for (const std::size_t place : places) possible *= values[place].count;
+        std::vector<std::uint32_t> numbers(possible, none);
         for (std::size_t i = 0; i < kernels.size(); ++i) {
-            std::string key;
-            for (const std::size_t place : places) {
-                const std::uint32_t value = kernels[i].constants[place];
-                key.append(reinterpret_cast<const char*>(&value), sizeof value);
-            }
-            const auto [found, fresh] = numbers.emplace(key, static_cast<std::uint32_t>(result.count));
-            if (fresh) ++result.count;
-            result.of_kernel[i].push_back(found->second);
+            std::size_t key = 0;
+            for (const std::size_t place : places)
+                key = key * values[place].count + values[place].of_kernel[i];
+            if (numbers[key] == none) numbers[key] = static_cast<std::uint32_t>(result.count++);
+            result.of_kernel[i].push_back(numbers[key]);
         }
     });
     return result;

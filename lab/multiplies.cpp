@@ -14,15 +14,13 @@ using Weight = kernels::MatmulDirect::Weight;
 
 constexpr DataType floating[] = {DataType::f32, DataType::f16, DataType::bf16};
 // Both sides of every size a plan might look at: powers of two, multiples of tiles, odd ones, large ones.
-constexpr std::uint64_t rows[] = {1, 2, 4, 8, 16, 32, 64, 4099};
-constexpr std::uint64_t columns[] = {1, 3, 4, 16, 64, 128, 129, 256, 257, 258, 4096};
-constexpr std::uint64_t depths[] = {1, 4, 8, 4096};
+// Rows and columns are the same ones, because a plan may exchange them.
+constexpr std::uint64_t sizes[] = {1, 2, 3, 4, 8, 16, 32, 64, 128, 129, 256, 258, 4096};
+constexpr std::uint64_t depths[] = {1, 5, 4096};
 
 enum class Layout { even, odd, turned_even, turned_odd, scattered };
-constexpr Layout operand_layouts[] = {Layout::even, Layout::odd, Layout::turned_even, Layout::turned_odd,
-                                      Layout::scattered};
-// Turned results exchange the roles; c's pairs are told by rows there.
-constexpr Layout result_layouts[] = {Layout::even, Layout::odd, Layout::turned_even, Layout::scattered};
+constexpr Layout layouts[] = {Layout::even, Layout::odd, Layout::turned_even, Layout::turned_odd,
+                              Layout::scattered};
 
 MatrixView view(DataType type, std::uint64_t height, std::uint64_t width, Layout layout) {
     MatrixView v;
@@ -82,15 +80,23 @@ private:
     Access access_;
 };
 
-// Sizes and layouts in full; the epilogues take turns over them, with a step that shares no factor with any
-// count.
+// A number that follows no pattern of `i`'s (SplitMix64).
+std::uint64_t mixed(std::uint64_t i) {
+    i *= 0x9e3779b97f4a7c15ull;
+    i = (i ^ i >> 30) * 0xbf58476d1ce4e5b9ull;
+    i = (i ^ i >> 27) * 0x94d049bb133111ebull;
+    return i ^ i >> 31;
+}
+
+// Sizes and layouts in full; the epilogues are spread over them without a pattern, which would tie them to a
+// layout.
 void add_all(Chosen& chosen, MultiplyProblem p, DataType type, DataType result, Layout b,
              std::uint64_t& turn) {
-    for (p.m = 1; const std::uint64_t m : rows)
-        for (const std::uint64_t n : columns)
+    for (const std::uint64_t m : sizes)
+        for (const std::uint64_t n : sizes)
             for (const std::uint64_t k : depths)
-                for (const Layout a : operand_layouts)
-                    for (const Layout c : result_layouts) {
+                for (const Layout a : layouts)
+                    for (const Layout c : layouts) {
                         p.m = m;
                         p.n = n;
                         p.k = k;
@@ -107,8 +113,7 @@ void add_all(Chosen& chosen, MultiplyProblem p, DataType type, DataType result, 
                         } else {
                             p.b = view(type, k, n, b);
                         }
-                        turn += 41;
-                        set_epilogue(p, turn % epilogues);
+                        set_epilogue(p, mixed(++turn) % epilogues);
                         chosen.add(p);
                     }
 }
@@ -120,7 +125,7 @@ Kernels multiply_kernels(const Capabilities& capabilities, Access access) {
     std::uint64_t turn = 0;
     for (const DataType type : floating)
         for (const DataType result : {type, DataType::f32}) {
-            for (const Layout b : operand_layouts) add_all(chosen, {}, type, result, b, turn);
+            for (const Layout b : layouts) add_all(chosen, {}, type, result, b, turn);
             for (const bool contract_columns : {true, false}) {
                 MultiplyProblem sparse;
                 sparse.weight = Weight::sparse24;
