@@ -27,6 +27,7 @@ struct Arguments {
     Access access = Access::address;
     unsigned strength = 2;
     std::size_t from = 0, count = std::numeric_limits<std::size_t>::max();
+    std::vector<std::string> only;
     bool list = false, host_side = false;
 };
 
@@ -61,6 +62,16 @@ Json listing(const kernels::Kernel& kernel, Access access) {
             {"slots", info.slots},
             {"push_bytes", info.push_bytes},
             {"constants", constants}};
+}
+
+// Whether `kernel` is of the module or has the constant's value that `condition` names: "copy",
+// "tile_rows=8".
+bool meets(const kernels::Kernel& kernel, const std::string& condition) {
+    const auto& info = kernels::info(kernel.module);
+    if (condition == info.name) return true;
+    for (std::size_t i = 0; i < info.constants.size(); ++i)
+        if (condition == fmt::format("{}={}", info.constants[i].name, kernel.constants[i])) return true;
+    return false;
 }
 
 Json identity(const Device& device) {
@@ -131,7 +142,11 @@ int run(const Arguments& arguments) {
         print(head);
         return 0;
     }
-    const lab::Corpus corpus = lab::corpus(device, arguments.strength);
+    lab::Corpus corpus = lab::corpus(device, arguments.strength);
+    std::erase_if(corpus.kernels, [&](const kernels::Kernel& kernel) {
+        return !std::all_of(arguments.only.begin(), arguments.only.end(),
+                            [&](const std::string& condition) { return meets(kernel, condition); });
+    });
     if (arguments.list) {
         print_list(device, corpus);
         return 0;
@@ -156,10 +171,13 @@ int main(int argc, char** argv) {
         ->transform(CLI::CheckedTransformer(
             std::map<std::string, Access>{{"address", Access::address}, {"descriptor", Access::descriptor}}));
     app.add_option("--strength", arguments.strength,
-                   "how many constants are combined in all ways that occur (default 2)")
-        ->check(CLI::Range(1, 4));
+                   "how many constants are combined in all ways that occur (default 2; all kernels: 24)")
+        ->check(CLI::Range(1, static_cast<int>(kernels::max_constants)));
     app.add_option("--from", arguments.from, "number of the first kernel to compile");
     app.add_option("--count", arguments.count, "how many kernels to compile at most");
+    app.add_option(
+        "--only", arguments.only,
+        "kernels of this module, or with this constant=value, alone; several: that meet all of them");
     app.add_flag("--list", arguments.list, "print the kernels as JSON and compile none");
     app.add_flag("--host-side", arguments.host_side,
                  "allocate, record, submit and wait on the device, and print its memory; compile no list");

@@ -9,8 +9,9 @@ unless lab/budget/exceptions.json names implementation and module with a reason;
 by more than 10 % since the budget was accepted (lab/budget/ID.json) are listed. The exit status is 1 when a kernel
 failed or spilled, or the host side did.
 
-  --accept       writes the budgets of the given IDs from this run
+  --accept       writes the budgets of the given IDs from this run, of those that pass
   --access A     address or descriptor; both unless given (budgets are of address)
+  --strength N   constants combined in all ways that occur; other than 2 compiles more kernels and compares no budget
   --json FILE    the rows, for other programs
   --program P    danaus-compile; default build/bin/danaus-compile
 """
@@ -30,6 +31,7 @@ import budget  # noqa: E402
 LAB = os.path.dirname(os.path.realpath(__file__))
 ROOT = os.path.dirname(LAB)
 ACCESSES = ("address", "descriptor")
+STRENGTH = 2  # of the kernels that budgets are about
 QUIET_S = 180  # a kernel that takes longer is taken for hung
 SHOWN = 20  # changes that are printed
 MOST_ABORTS = 40  # of one run; a driver that refuses everything need not be asked about everything
@@ -94,14 +96,14 @@ def lines_of(command, quiet_s=None):
             raise Died(how_it_ended(status, quiet.is_set(), stderr))
 
 
-def compile_all(command, access):
+def compile_all(command, access, options=()):
     """(head, results, failures) of one access; command is danaus-compile with what runs it in front of it."""
     head, results, failed, start = {}, [], [], 0
     while True:
         open_kernel = None
         try:
             done = False
-            for line in lines_of([*command, "--access=" + access, "--from=%d" % start]):
+            for line in lines_of([*command, *options, "--access=" + access, "--from=%d" % start]):
                 if "begin" in line:
                     open_kernel = line
                 elif "end" in line:
@@ -165,7 +167,7 @@ def compiler_of(program):
     return "unknown"
 
 
-def row_of(identity, program, command=None, accesses=ACCESSES, folder=budget.FOLDER):
+def row_of(identity, program, command=None, accesses=ACCESSES, folder=budget.FOLDER, strength=STRENGTH):
     """(row, budget of this run). The row is plain data; see the keys below. `command` stands in front of the program's
     arguments; default: the program through lab/on."""
     started = time.monotonic()
@@ -174,7 +176,7 @@ def row_of(identity, program, command=None, accesses=ACCESSES, folder=budget.FOL
            "changes": [], "budget": "not compared", "max_registers": None, "least_occupancy": None, "unusable": []}
     accepted = {}
     for access in accesses:
-        head, results, failed = compile_all(command, access)
+        head, results, failed = compile_all(command, access, ["--strength=%d" % strength])
         if head:
             row["driver"], row["device"] = "%s, %s" % (head["driver"], head["driver_info"]), head["device"].strip()
         row["kernels"] += len(results) + sum(1 for failure in failed if failure["kernel"])
@@ -189,7 +191,7 @@ def row_of(identity, program, command=None, accesses=ACCESSES, folder=budget.FOL
             values = [values[key] for values in table.values() if values.get(key) is not None]
             name = "max_registers" if key == "registers" else "least_occupancy"
             row[name] = choose([*values, *([row[name]] if row[name] is not None else [])], default=None)
-        if access == "address" and table:
+        if access == "address" and table and strength == STRENGTH:
             accepted = budget.of_run(row["driver"], row["device"], compiler_of(program), table)
             row["budget"], row["changes"] = budget.compare(budget.load(identity, folder), accepted)
     row["compile_seconds"] = round(time.monotonic() - started, 1)
@@ -221,10 +223,11 @@ def print_row(row):
 
 
 def main():
-    parser = argparse.ArgumentParser(usage=__doc__)
+    parser = argparse.ArgumentParser(usage=__doc__.replace("%", "%%"))
     parser.add_argument("ids", nargs="*")
     parser.add_argument("--accept", action="store_true")
     parser.add_argument("--access", choices=ACCESSES)
+    parser.add_argument("--strength", type=int, default=STRENGTH)
     parser.add_argument("--json")
     parser.add_argument("--program", default=os.path.join(ROOT, "build", "bin", "danaus-compile"))
     arguments = parser.parse_args()
@@ -233,16 +236,19 @@ def main():
     for identity in arguments.ids:
         if identity not in known:
             parser.error("unknown implementation '%s'; the compiled ones are %s" % (identity, ", ".join(known)))
-    if arguments.accept and arguments.access == "descriptor":
-        parser.error("budgets are of the address access")
+    if arguments.accept and (arguments.access == "descriptor" or arguments.strength != STRENGTH):
+        parser.error("budgets are of the address access and strength %d" % STRENGTH)
     accesses = (arguments.access,) if arguments.access else ACCESSES
     rows = []
     for identity in arguments.ids or known:
-        row, accepted = row_of(identity, os.path.realpath(arguments.program), accesses=accesses)
+        row, accepted = row_of(identity, os.path.realpath(arguments.program), accesses=accesses,
+                               strength=arguments.strength)
         rows.append(row)
         print_row(row)
-        if arguments.accept and accepted and not row["failed"]:
+        if arguments.accept and passed(row):
             budget.save(identity, accepted)
+        elif arguments.accept:
+            print("  not accepted")
     if arguments.json:
         with open(arguments.json, "w", encoding="utf-8") as file:
             json.dump(rows, file, indent=1)
