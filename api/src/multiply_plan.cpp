@@ -179,7 +179,10 @@ kernels::MatmulDirect choose(const MultiplyProblem& p, const Capabilities& caps,
     kernel.tile_rows = tile_rows(p, caps, access);
     kernel.tile_columns =
         (cpu ? kernel.tile_rows == 32 && p.n >= 4 * kernel.local_size : p.n >= 4 * kernel.local_size) ? 4 : 2;
-    kernel.k_unroll = p.k >= 8 ? 8 : p.k >= 4 ? 4 : 0;
+    // Decoded along its rows, a weight has values and metadata of its own for every unrolled k: 8 of them do
+    // not fit into an Apple GPU's registers beside a full tile, and halve what other GPUs run at once.
+    const bool shallow = !cpu && is_sparse(p) && !p.contract_columns;
+    kernel.k_unroll = p.k >= 8 && !shallow ? 8 : p.k >= 4 ? 4 : 0;
 
     const bool narrow = size_of(p.a.type) == 2;
     kernel.a_pairs = narrow && p.a.column == 1 && even(p, p.a, p.m > 1 ? p.a.row : 0) ? 1 : 0;

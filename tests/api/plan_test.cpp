@@ -286,6 +286,26 @@ TEST(Plan, PastTheWorkgroupsOfEachDimension) {
     }
 }
 
+TEST(Plan, AWeightDecodedAlongItsRowsIsUnrolledLessOnGpus) {
+    for (const DeviceType type : {DeviceType::cpu, DeviceType::discrete})
+        for (const bool contract_columns : {false, true}) {
+            MultiplyProblem p = forward(64, 512, 512);
+            p.weight = kernels::MatmulDirect::Weight::sparse24;
+            p.contract_columns = contract_columns;
+            p.b = {{}, DataType::f32, 0, contract_columns ? 0u : 256u, contract_columns ? 256u : 0u, 0, 0};
+            p.metadata_word = 512 * 256;
+            p.metadata_words = 512 * 16;
+            const auto pieces = detail::plan(p, plain_device(type), Access::address);
+            ASSERT_EQ(pieces.size(), 1u);
+            const auto& constants = kernels::info(pieces[0].kernel.module).constants;
+            const auto unroll = std::find_if(constants.begin(), constants.end(),
+                                             [](const auto& info) { return info.name == "k_unroll"; });
+            ASSERT_NE(unroll, constants.end());
+            EXPECT_EQ(pieces[0].kernel.constants[static_cast<std::size_t>(unroll - constants.begin())],
+                      type == DeviceType::discrete && !contract_columns ? 4u : 8u);
+        }
+}
+
 TEST(Plan, RefusalsNameTheLimit) {
     const Capabilities caps = plain_device();
     const auto refused = [&](const MultiplyProblem& p, const std::vector<std::string>& parts,

@@ -31,8 +31,8 @@ ALLOWED = {
     "runtime": {"runtime", "table"},
     "api": {"api", "runtime", "table"},
     "samples": {"samples", "api", "runtime"},
-    "lab": {"api", "runtime", "table"},
     "bench": {"bench", "api", "runtime", "table"},
+    "lab": {"lab", "api", "runtime", "table"},
     "tests": {"tests", "api", "runtime", "table"},
     "tests/reference": {"tests"},
 }
@@ -70,7 +70,7 @@ def problems(path, text):
 
 def check_tree(root):
     found = []
-    for room in ("runtime", "api", "samples", "bench", "tests"):
+    for room in ("runtime", "api", "samples", "bench", "lab", "tests"):
         for path in sorted((root / room).rglob("*")):
             if path.suffix in SUFFIXES:
                 found += problems(path.relative_to(root), path.read_text())
@@ -86,6 +86,7 @@ def self_test():
         ("samples/a/main.cpp", "#include <danaus/kernels.hpp>\n"),
         ("tests/reference/x.cpp", "#include <danaus/tensor.hpp>\n"),
         ("bench/x.cpp", "\n" * 501),
+        ("lab/x.cpp", '#include "support/device.hpp"\n'),
     ]
     for name, text in cases:
         assert problems(pathlib.Path(name), text), f"not noticed: {name}: {text!r}"

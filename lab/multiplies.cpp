@@ -1,0 +1,140 @@
+// Every kind of multiply that the plan tells apart, and the kernels that it chooses for them.
+#include "corpus.hpp"
+#include "multiply.hpp"
+
+#include <cstdint>
+#include <unordered_set>
+
+namespace danaus::lab {
+namespace {
+
+using detail::MatrixView;
+using detail::MultiplyProblem;
+using Weight = kernels::MatmulDirect::Weight;
+
+constexpr DataType floating[] = {DataType::f32, DataType::f16, DataType::bf16};
+// Both sides of every size a plan might look at: powers of two, multiples of tiles, odd ones, large ones.
+// Rows and columns are the same ones, because a plan may exchange them.
+constexpr std::uint64_t sizes[] = {1, 2, 3, 4, 8, 16, 32, 64, 128, 129, 256, 258, 4096};
+constexpr std::uint64_t depths[] = {1, 5, 4096};
+
+enum class Layout { even, odd, turned_even, turned_odd, scattered };
+constexpr Layout layouts[] = {Layout::even, Layout::odd, Layout::turned_even, Layout::turned_odd,
+                              Layout::scattered};
+
+MatrixView view(DataType type, std::uint64_t height, std::uint64_t width, Layout layout) {
+    MatrixView v;
+    v.type = type;
+    const bool turned = layout == Layout::turned_even || layout == Layout::turned_odd;
+    const bool odd = layout == Layout::odd || layout == Layout::turned_odd;
+    const std::uint64_t length = turned ? height : width;
+    const std::uint64_t pitch = (length + 1) / 2 * 2 + (odd ? 1 : 0);
+    v.row = turned ? 1 : layout == Layout::scattered ? 3 * pitch : pitch;
+    v.column = turned ? pitch : layout == Layout::scattered ? 3 : 1;
+    // What lies in one row only is told by where it starts.
+    v.offset = odd ? 1 : 0;
+    return v;
+}
+
+// One of the ways a product can be stored; `number` counts through all of them.
+constexpr std::uint64_t epilogues = 4 * 3 * 3 * 3;
+void set_epilogue(MultiplyProblem& p, std::uint64_t number) {
+    const auto next = [&](std::uint64_t count) {
+        const std::uint64_t value = number % count;
+        number /= count;
+        return value;
+    };
+    p.activation = static_cast<Activation>(next(4));
+    const std::uint64_t bias = next(3), residual = next(3), aux = next(3);
+    p.has_bias = bias > 0;
+    if (p.has_bias) p.bias = {{}, bias == 1 ? p.a.type : DataType::f32, 0, 0, 1, 0, 0};
+    const auto beside = [&](std::uint64_t skew) {
+        MatrixView v = p.c;
+        v.offset += skew - 1;
+        return v;
+    };
+    p.has_residual = residual > 0;
+    if (p.has_residual) p.residual = beside(residual);
+    p.has_aux = aux > 0;
+    if (p.has_aux) p.aux = beside(aux);
+}
+
+class Chosen {
+public:
+    Chosen(const Capabilities& capabilities, Access access) : capabilities_(capabilities), access_(access) {}
+
+    // What the device cannot reach in one dispatch chooses nothing.
+    void add(const MultiplyProblem& problem) {
+        try {
+            for (const detail::MultiplyPlan& piece : detail::plan(problem, capabilities_, access_))
+                kernels.insert(piece.kernel);
+        } catch (const Error& error) {
+            if (error.kind() != ErrorKind::unsupported) throw;
+        }
+    }
+
+    std::unordered_set<kernels::Kernel> kernels;
+
+private:
+    const Capabilities& capabilities_;
+    Access access_;
+};
+
+// A number that follows no pattern of `i`'s (SplitMix64).
+std::uint64_t mixed(std::uint64_t i) {
+    i *= 0x9e3779b97f4a7c15ull;
+    i = (i ^ i >> 30) * 0xbf58476d1ce4e5b9ull;
+    i = (i ^ i >> 27) * 0x94d049bb133111ebull;
+    return i ^ i >> 31;
+}
+
+// Sizes and layouts in full; the epilogues are spread over them without a pattern, which would tie them to a
+// layout.
+void add_all(Chosen& chosen, MultiplyProblem p, DataType type, DataType result, Layout b,
+             std::uint64_t& turn) {
+    for (const std::uint64_t m : sizes)
+        for (const std::uint64_t n : sizes)
+            for (const std::uint64_t k : depths)
+                for (const Layout a : layouts)
+                    for (const Layout c : layouts) {
+                        p.m = m;
+                        p.n = n;
+                        p.k = k;
+                        p.a = view(type, m, k, a);
+                        p.c = view(result, m, n, c);
+                        if (detail::is_sparse(p)) {
+                            p.b = {{}, type, 0, 0, 0, 0, 0};
+                            const std::uint64_t values = 2 * detail::divide_up(p.contract_columns ? k : n, 4);
+                            (p.contract_columns ? p.b.column : p.b.row) = values;
+                            const std::uint64_t weight_rows = p.contract_columns ? n : k;
+                            p.metadata_word = weight_rows * values * size_of(type) / 4;
+                            p.metadata_words =
+                                weight_rows * detail::divide_up(p.contract_columns ? k : n, 32);
+                        } else {
+                            p.b = view(type, k, n, b);
+                        }
+                        set_epilogue(p, mixed(++turn) % epilogues);
+                        chosen.add(p);
+                    }
+}
+
+}  // namespace
+
+Kernels multiply_kernels(const Capabilities& capabilities, Access access) {
+    Chosen chosen(capabilities, access);
+    std::uint64_t turn = 0;
+    for (const DataType type : floating)
+        for (const DataType result : {type, DataType::f32}) {
+            for (const Layout b : layouts) add_all(chosen, {}, type, result, b, turn);
+            for (const bool contract_columns : {true, false}) {
+                MultiplyProblem sparse;
+                sparse.weight = Weight::sparse24;
+                sparse.contract_columns = contract_columns;
+                add_all(chosen, sparse, type, result, Layout::even, turn);
+            }
+            if (type == DataType::f32) break;  // its only result
+        }
+    return {chosen.kernels.begin(), chosen.kernels.end()};
+}
+
+}  // namespace danaus::lab
