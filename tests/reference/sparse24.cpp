@@ -32,9 +32,8 @@ Mask select_mask(const Matrix& w, std::size_t n, std::size_t m) {
             std::vector<std::size_t> order(std::min(m, w.cols - first));
             std::iota(order.begin(), order.end(), first);
             // A stable sort leaves equal magnitudes in ascending column order.
-            std::stable_sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) {
-                return ranks_above(w(row, a), w(row, b));
-            });
+            std::stable_sort(order.begin(), order.end(),
+                             [&](std::size_t a, std::size_t b) { return ranks_above(w(row, a), w(row, b)); });
             for (std::size_t i = 0; i < std::min(n, order.size()); ++i) mask(row, order[i]) = 1;
         }
     }
@@ -91,7 +90,8 @@ double flip_rate(const Mask& a, const Mask& b) {
     require(a.rows == b.rows && a.cols == b.cols, "flip_rate: both masks must have one shape");
     if (a.data.empty()) return 0.0;
     std::size_t flips = 0;
-    for (std::size_t i = 0; i < a.data.size(); ++i) flips += a.data[i] != b.data[i] ? std::size_t{1} : std::size_t{0};
+    for (std::size_t i = 0; i < a.data.size(); ++i)
+        flips += a.data[i] != b.data[i] ? std::size_t{1} : std::size_t{0};
     return static_cast<double>(flips) / static_cast<double>(a.data.size());
 }
 

@@ -55,7 +55,8 @@ TEST(Limits, WorkgroupInvocations) {
                   Stream stream(capped);
                   const Buffer a = words(capped, 512);
                   expect_error(ErrorKind::unsupported,
-                               {"kernel fill", "a workgroup of 128 invocations", "allows 64", "max_workgroup_invocations"},
+                               {"kernel fill", "a workgroup of 128 invocations", "allows 64",
+                                "max_workgroup_invocations"},
                                [&] { stream.record(fill_packet(a, 0, 512, 1, 128)); });
                   stream.record(fill_packet(a, 0, 512, 3, 64));
                   EXPECT_EQ(get(stream, a, 0, 512), Words(512, 3));

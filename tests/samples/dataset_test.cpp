@@ -1,14 +1,13 @@
 // The data set's reader refuses what is missing, cut or altered, in one line that names the file.
 #include "../../samples/fashion_mnist/dataset.hpp"
 
-#include <zlib.h>
-
 #include <filesystem>
 #include <stdexcept>
 #include <string>
 
 #include <gtest/gtest.h>
 #include <unistd.h>
+#include <zlib.h>
 
 namespace sample {
 namespace {
@@ -19,7 +18,8 @@ Bytes idx(std::initializer_list<std::uint32_t> sizes, std::uint8_t value) {
     Bytes bytes{0, 0, 8, static_cast<std::uint8_t>(sizes.size())};
     std::size_t count = 1;
     for (const std::uint32_t size : sizes) {
-        for (int shift = 24; shift >= 0; shift -= 8) bytes.push_back(static_cast<std::uint8_t>(size >> shift));
+        for (int shift = 24; shift >= 0; shift -= 8)
+            bytes.push_back(static_cast<std::uint8_t>(size >> shift));
         count *= size;
     }
     bytes.insert(bytes.end(), count, value);
@@ -28,7 +28,8 @@ Bytes idx(std::initializer_list<std::uint32_t> sizes, std::uint8_t value) {
 
 class DatasetTest : public ::testing::Test {
 protected:
-    DatasetTest() : folder_(std::filesystem::temp_directory_path() / ("danaus_dataset_" + std::to_string(getpid()))) {
+    DatasetTest()
+        : folder_(std::filesystem::temp_directory_path() / ("danaus_dataset_" + std::to_string(getpid()))) {
         std::filesystem::create_directories(folder_);
         write("train-images-idx3-ubyte.gz", idx({60000, 28, 28}, 7));
         write("train-labels-idx1-ubyte.gz", idx({60000}, 3));
@@ -39,7 +40,8 @@ protected:
 
     void write(const char* name, const Bytes& bytes) {
         const gzFile out = gzopen((folder_ / name).c_str(), "wb1");
-        ASSERT_EQ(gzwrite(out, bytes.data(), static_cast<unsigned>(bytes.size())), static_cast<int>(bytes.size()));
+        ASSERT_EQ(gzwrite(out, bytes.data(), static_cast<unsigned>(bytes.size())),
+                  static_cast<int>(bytes.size()));
         ASSERT_EQ(gzclose(out), Z_OK);
     }
 
