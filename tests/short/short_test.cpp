@@ -199,7 +199,7 @@ TEST_F(Short, Random) {
 }
 
 TEST_F(Short, GlobalNorm) {
-    const auto a = draw(DataType::f32, 3, 50, 16), b = draw(DataType::f32, 2, 7, 17);
+    const auto a = draw(DataType::f32, 7, 3001, 16), b = draw(DataType::f32, 2, 7, 17);
     const Placed norm(stream, DataType::f32, {1});
     const std::array tensors{a.tensor, b.tensor};
     global_norm_into(witness, norm, tensors);
@@ -208,18 +208,22 @@ TEST_F(Short, GlobalNorm) {
 }
 
 TEST_F(Short, Loss) {
-    const auto logits = draw(DataType::f32, 9, 12, 14);
-    const std::vector<std::uint32_t> labels{0, 11, 5, 5, 3, 8, 1, 2, 7};
-    const LossMetrics metrics(witness);
-    const Placed gradient(stream, DataType::f32, {9, 12});
-    softmax_cross_entropy_into(witness, metrics, gradient, logits.tensor,
-                               upload(stream, std::span<const std::uint32_t>(labels), {9}));
-    const auto expected = reference::softmax_cross_entropy(logits.matrix, labels);
-    const LossSummary summary = metrics.read(stream);
-    EXPECT_NEAR(static_cast<double>(summary.mean_loss), expected.loss, 1e-5);
-    EXPECT_EQ(summary.correct, expected.correct);
-    EXPECT_EQ(summary.counted, 9u);
-    expect_near(gradient, expected.gradient, 1e-6);
+    // Few classes: a lane a row. Many: a workgroup a row, and more partial sums than a workgroup has lanes.
+    for (const auto& [rows, classes] : {std::pair<std::size_t, std::uint32_t>{9, 12}, {150, 300}}) {
+        const auto logits = draw(DataType::f32, rows, classes, 14);
+        std::vector<std::uint32_t> labels(rows);
+        for (std::size_t r = 0; r < rows; ++r) labels[r] = static_cast<std::uint32_t>(r * 7 % classes);
+        const LossMetrics metrics(witness);
+        const Placed gradient(stream, DataType::f32, {rows, classes});
+        softmax_cross_entropy_into(witness, metrics, gradient, logits.tensor,
+                                   upload(stream, std::span<const std::uint32_t>(labels), {rows}));
+        const auto expected = reference::softmax_cross_entropy(logits.matrix, labels);
+        const LossSummary summary = metrics.read(stream);
+        EXPECT_NEAR(static_cast<double>(summary.mean_loss), expected.loss, 1e-5);
+        EXPECT_EQ(summary.correct, expected.correct);
+        EXPECT_EQ(summary.counted, rows);
+        expect_near(gradient, expected.gradient, 1e-6);
+    }
 }
 
 TEST_F(Short, Optimizers) {
