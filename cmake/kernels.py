@@ -15,8 +15,8 @@ kernels.json: {"modules": [entry...], "probes": {...}}. An entry has
     access                  ["address", "descriptor"]: compiled once for each, with -DACCESS_... and -DSLOTS=...; with
                             more than 4 slots, which is all that Vulkan promises to bind, a third time ("joined") with
                             all operands in one binding
-    where                   conditions on the constants beyond their lists, in C's operators ("write_mask || pairs == 0");
-                            subgroup_size is that of the device
+    where                   conditions on the constants beyond their lists, as Python writes them with names, whole numbers,
+                            and, or, not, comparisons and + - * // % & |; subgroup_size is that of the device
     reads, writes           slot lists; needed without a descriptor build, which otherwise shows them; checked if given
     requires, extensions    what the device must have, for the runtime; GLSL extensions the compiler must know
     optimize                false turns the SPIR-V optimizer off
@@ -26,6 +26,7 @@ Only the python standard library is used. Configuring rewrites a file only when 
 """
 
 import argparse
+import ast
 import itertools
 import json
 import os
@@ -49,7 +50,9 @@ CPP_WORDS = set("""alignas alignof and asm auto bitand bitor bool break case cat
     std modules chosen none""".split())  # the last lines: names the generated functions use themselves
 MODULE_KEYS = {"name", "source", "summary", "slots", "push_bytes", "axes", "exclude", "requires", "extensions",
                "constants", "access", "optimize", "reads", "writes", "where"}
-WHERE_TOKENS = re.compile(r"\s*(?:([a-z][a-z0-9_]*)|\d+|\|\||&&|[=!<>]=|[-+*/%<>!&|()])")
+CONDITION_OPERATORS = {ast.Add: "+", ast.Sub: "-", ast.Mult: "*", ast.FloorDiv: "/", ast.Mod: "%", ast.BitAnd: "&",
+                       ast.BitOr: "|", ast.Eq: "==", ast.NotEq: "!=", ast.Lt: "<", ast.LtE: "<=", ast.Gt: ">",
+                       ast.GtE: ">="}
 CONSTANT_KEYS = {"name", "id", "type", "values", "default"}
 
 
@@ -93,16 +96,31 @@ def check_constant(constant, where):
          "%s: the default %r is not admitted" % (where, constant["default"]))
 
 
-def check_condition(condition, names, where):
-    """A condition is C++ as it stands, once it holds nothing but known names, numbers and operators."""
+def condition_to_cpp(condition, names, where):
+    """A condition of kernels.json as C++ with every operation in parentheses."""
+    def translate(node):
+        if isinstance(node, ast.BoolOp):
+            return "(%s)" % ((" && " if isinstance(node.op, ast.And) else " || ").join(map(translate, node.values)))
+        if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Not):
+            return "(!%s)" % translate(node.operand)
+        if isinstance(node, ast.BinOp) and type(node.op) in CONDITION_OPERATORS:
+            return "(%s %s %s)" % (translate(node.left), CONDITION_OPERATORS[type(node.op)], translate(node.right))
+        if isinstance(node, ast.Compare) and len(node.ops) == 1 and type(node.ops[0]) in CONDITION_OPERATORS:
+            return "(%s %s %s)" % (translate(node.left), CONDITION_OPERATORS[type(node.ops[0])],
+                                   translate(node.comparators[0]))
+        if isinstance(node, ast.Name):
+            need(node.id in names, "%s: %r names no uint or bool constant: %s" % (where, condition, node.id))
+            return node.id
+        if isinstance(node, ast.Constant) and type(node.value) is int and 0 <= node.value < 2 ** 32:
+            return "%dU" % node.value
+        raise TableError("%s: %r has something else than names, whole numbers, and, or, not, comparisons of two and "
+                         "+ - * // %% & |" % (where, condition))
+
     need(isinstance(condition, str) and condition.strip(), where + ": a condition must be text")
-    at = 0
-    while at < len(condition.rstrip()):
-        token = WHERE_TOKENS.match(condition, at)
-        need(token, "%s: %r is not understood at column %d" % (where, condition, at + 1))
-        need(token[1] is None or token[1] in names, "%s: %r names no constant: %s" % (where, condition, token[1]))
-        at = token.end()
-    need(condition.count("(") == condition.count(")"), "%s: %r has an open parenthesis" % (where, condition))
+    try:
+        return translate(ast.parse(condition.strip(), mode="eval").body)
+    except SyntaxError as error:
+        raise TableError("%s: %r is not an expression: %s" % (where, condition, error.msg)) from error
 
 
 def check_module(module, root):
@@ -149,8 +167,8 @@ def check_module(module, root):
     ids = [constant["id"] for constant in module["constants"]]
     need(len(set(ids)) == len(ids), "%s: two constants share an id" % where)
     need("subgroup_size" not in members, "%s: subgroup_size is the device's, not a constant" % where)
-    for condition in module["where"]:
-        check_condition(condition, {"subgroup_size", *(c["name"] for c in module["constants"])}, where + ".where")
+    known = {"subgroup_size", *(c["name"] for c in module["constants"] if c["type"] != "float")}
+    module["conditions"] = [condition_to_cpp(condition, known, where + ".where") for condition in module["where"]]
     need(len(ids) <= MAX_CONSTANTS, "%s: %d constants, allowed are %d" % (where, len(ids), MAX_CONSTANTS))
 
 

@@ -287,9 +287,9 @@ def condition_function(module):
     for index, constant in enumerate(module["constants"]):
         if any(re.search(r"\b%s\b" % constant["name"], condition) for condition in module["where"]):
             yield "    const std::uint32_t %s = constants[%d];" % (constant["name"], index)
-    for condition in module["where"]:
+    for condition, cpp in zip(module["where"], module["conditions"]):
         asks = re.search(r"\bsubgroup_size\b", condition)
-        yield "    if (%s!(%s)) {" % ("subgroup_size != 0 && " if asks else "", condition)
+        yield "    if (%s!%s) {" % ("subgroup_size != 0 && " if asks else "", cpp)
         shown = [c["name"] for c in module["constants"] if re.search(r"\b%s\b" % c["name"], condition)]
         shown += ["subgroup_size"] if asks else []
         values = ' + ", '.join('%s = " + std::to_string(%s)' % (name, name) for name in shown)

@@ -205,17 +205,34 @@ class Reflection:
             raise SpirvError("an array in shared memory has a length computed by opcode %d" % opcode)
         return "(%s %s %s)" % (parts[0], SPEC_OPERATORS[opcode], parts[1])
 
-    def _shared_size(self, type_id, words):
+    def _shared_layout(self, type_id, words):
+        """(alignment, size as C++) by the rules of std430, which is how Vulkan counts shared memory."""
         opcode, operands = self.types[type_id]
+        if opcode == OP_TYPE_BOOL:
+            return 4, "4U"
+        if opcode == OP_TYPE_VECTOR:
+            element = self.size_of(operands[0])
+            return element * (2 if operands[1] == 2 else 4), "%dU" % (element * operands[1])
         if opcode == OP_TYPE_ARRAY:
-            return "%s * %s" % (self._expression(operands[1], words), self._shared_size(operands[0], words))
+            alignment, element = self._shared_layout(operands[0], words)
+            return alignment, "%s * %s" % (self._expression(operands[1], words), self._padded(element, alignment))
         if opcode == OP_TYPE_STRUCT:
-            return "(%s)" % " + ".join(self._shared_size(member, words) for member in operands)
-        return "%dU" % (4 if opcode == OP_TYPE_BOOL else self.size_of(type_id))
+            members = [self._shared_layout(member, words) for member in operands]
+            alignment = max(alignment for alignment, _ in members)
+            # Every member as if the next one were the most aligned: never less than its place.
+            return alignment, "(%s)" % " + ".join(self._padded(size, alignment) for _, size in members)
+        size = self.size_of(type_id)
+        return size, "%dU" % size
+
+    @staticmethod
+    def _padded(size, alignment):
+        if size.endswith("U") and size[:-1].isdigit():
+            return "%dU" % -(-int(size[:-1]) // alignment * alignment)
+        return "(%s + %dU) / %dU * %dU" % (size, alignment - 1, alignment, alignment)
 
     def shared_size(self, words):
-        """Bytes of the variables in shared memory as C++, which is the shader's own formula."""
-        return " + ".join(self._shared_size(self._pointee(pointer), words)
+        """Bytes of the variables in shared memory as C++, which is the shader's own formula, each in units of 16."""
+        return " + ".join(self._padded(self._shared_layout(self._pointee(pointer), words)[1], 16)
                           for _, storage, pointer in self.variables if storage == STORAGE_WORKGROUP) or "0"
 
     def bindings(self):

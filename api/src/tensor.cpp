@@ -1,5 +1,6 @@
 #include "check.hpp"
 
+#include <danaus/runtime/kernel_support.hpp>
 #include <danaus/tensor.hpp>
 
 #include <algorithm>
@@ -351,8 +352,7 @@ std::uint64_t operand_limit(const Capabilities& caps, Access access, DataType ty
     // The binding starts at an aligned offset in front of the operand.
     std::uint64_t bytes =
         caps.max_storage_range - std::min(caps.max_storage_range, caps.storage_offset_alignment);
-    // Operands of a kernel with more of them than can be bound share one descriptor.
-    if (caps.max_storage_buffers < max_operands) bytes /= max_operands;
+    bytes /= joined_operands(caps, access);
     return std::min(max_offset, bytes / size_of(type));
 }
 

@@ -27,6 +27,7 @@ struct Choice {
     std::size_t index = 0;
     std::string why;
     Access access = Access::descriptor;
+    Capabilities capabilities;
 };
 
 const char* name_of(Access access) {
@@ -158,7 +159,7 @@ Choice choose(const std::vector<Capabilities>& devices, const std::optional<std:
     options.select = select;
     danaus::Device device = danaus::Device::open(options);
     const Capabilities& chosen = device.capabilities();
-    Choice choice{0, device.choice(), device.access()};
+    Choice choice{0, device.choice(), device.access(), chosen};
     while (choice.index + 1 < devices.size() && (devices[choice.index].device_uuid != chosen.device_uuid ||
                                                  devices[choice.index].driver_uuid != chosen.driver_uuid ||
                                                  devices[choice.index].name != chosen.name))
@@ -173,10 +174,12 @@ void report(const std::optional<std::string>& select, bool json) {
     Json list = Json::array();
     for (std::size_t i = 0; i < devices.size(); ++i) {
         if (select && i != choice.index) continue;
+        // The chosen one as it was opened: without what DANAUS_DISABLE names.
+        const Capabilities& device = i == choice.index ? choice.capabilities : devices[i];
         if (json)
-            list.push_back(to_json(devices[i], i));
+            list.push_back(to_json(device, i));
         else
-            print_device(devices[i], i);
+            print_device(device, i);
     }
     if (json) {
         const Json all = {{"version", DANAUS_VERSION},

@@ -292,7 +292,7 @@ Device Device::open(const DeviceOptions& options) {
     auto list = candidates(*instance);
     auto [index, why] = choose(list, options);
     Candidate& chosen = list[index];
-    const char* const variable = options.disable ? nullptr : std::getenv("DANAUS_DISABLE");
+    const char* const variable = options.disable || options.select ? nullptr : std::getenv("DANAUS_DISABLE");
     const std::string without = options.disable ? *options.disable : variable ? variable : "";
     disable(chosen.capabilities, without, options.disable ? "disable" : "DANAUS_DISABLE");
     if (!without.empty()) why += fmt::format(", without {}", without);

@@ -47,7 +47,9 @@ public:
     [[nodiscard]] Device device() const override { return device_; }
     void record(const Packet& packet) override {
         if (is_empty(packet)) return;
-        if (runtime::must_join(*device_.state(), packet)) return runtime::record_joined(*this, packet);
+        device_.state()->pipelines().check_kernel(packet.kernel);
+        if (runtime::must_join(*device_.state(), packet))
+            return runtime::record_joined(*this, packet, joined_scratch_);
         ++size.packets;
         if (std::find(kernels.begin(), kernels.end(), packet.kernel) == kernels.end())
             kernels.push_back(packet.kernel);
@@ -65,6 +67,7 @@ public:
 
 private:
     Device device_;
+    Buffer joined_scratch_;
 };
 
 }  // namespace
@@ -174,6 +177,7 @@ struct HostRecorder::State {
     runtime::DescriptorArena no_descriptors;
     Retained retained;  // without a workspace
     std::vector<Touched> touched;
+    Buffer joined_scratch;
     bool anything = false;
 };
 
@@ -220,10 +224,10 @@ Device HostRecorder::device() const {
 void HostRecorder::record(const Packet& packet) {
     if (is_empty(packet)) return;
     runtime::DeviceState& device = open_state("recorder", state_->device);
-    state_->writer.validate(packet, false);
     if (runtime::must_join(device, packet)) {
+        state_->writer.validate(packet, false);
         (void)device.pipelines().get(packet.kernel, !state_->options.refuse_to_compile);
-        return runtime::record_joined(*this, packet);
+        return runtime::record_joined(*this, packet, state_->joined_scratch);
     }
     const auto operands = state_->writer.resolve(packet);
     if (!state_->workspace && device.access() == Access::descriptor)

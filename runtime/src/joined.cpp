@@ -48,7 +48,9 @@ bool uses_joined(const kernels::ModuleInfo& info, const Capabilities& caps, Acce
 
 bool must_join(const DeviceState& device, const Packet& packet) {
     const Capabilities& caps = device.capabilities();
-    if (!uses_joined(kernels::info(packet.kernel.module), caps, device.access())) return false;
+    if (static_cast<std::size_t>(packet.kernel.module) >= kernels::module_count ||
+        !uses_joined(kernels::info(packet.kernel.module), caps, device.access()))
+        return false;
     const Buffer* first = nullptr;
     std::uint64_t begin = UINT64_MAX, end = 0;
     for (const Operand& operand : packet.operands) {
@@ -61,9 +63,10 @@ bool must_join(const DeviceState& device, const Packet& packet) {
     return first && end - begin + caps.storage_offset_alignment > caps.max_storage_range;
 }
 
-void record_joined(Recorder& recorder, const Packet& packet) {
-    const Capabilities& caps = recorder.device().capabilities();
-    auto regions = regions_of(packet);
+namespace {
+
+// Gives every region its place in the scratch; returns the bytes of all.
+std::uint64_t place(std::vector<Region>& regions) {
     // Pairs of elements stay aligned, and a 16-bit element stays in its half of a word.
     constexpr std::uint64_t alignment = 16;
     std::uint64_t bytes = 0;
@@ -72,24 +75,42 @@ void record_joined(Recorder& recorder, const Packet& packet) {
         region.place = bytes + skew;
         bytes = (region.place + region.end - region.begin + alignment - 1) / alignment * alignment;
     }
-    if (bytes + caps.storage_offset_alignment > caps.max_storage_range)
-        throw Error(
-            ErrorKind::unsupported,
-            fmt::format("packet {}: {} binds {} storage buffers in one stage, so its {} operands share "
-                        "one descriptor; they have {} bytes, {} are allowed (max_storage_range)",
-                        kernels::info(packet.kernel.module).name, caps.name, caps.max_storage_buffers,
-                        kernels::info(packet.kernel.module).slots, bytes, caps.max_storage_range));
-    const Buffer scratch = recorder.allocate(bytes);
+    return bytes;
+}
+
+void require_reach(const Capabilities& caps, const Packet& packet, std::uint64_t bytes) {
+    if (bytes + caps.storage_offset_alignment <= caps.max_storage_range) return;
+    const auto& info = kernels::info(packet.kernel.module);
+    throw Error(
+        ErrorKind::unsupported,
+        fmt::format("packet {}: {} binds {} storage buffers in one stage, so its {} operands share one "
+                    "descriptor; they have {} bytes, {} are allowed (max_storage_range)",
+                    info.name, caps.name, caps.max_storage_buffers, info.slots, bytes,
+                    caps.max_storage_range));
+}
+
+}  // namespace
+
+void check_joined(const DeviceState& device, const Packet& packet) {
+    auto regions = regions_of(packet);
+    require_reach(device.capabilities(), packet, place(regions));
+}
+
+void record_joined(Recorder& recorder, const Packet& packet, Buffer& scratch) {
+    auto regions = regions_of(packet);
+    const std::uint64_t bytes = place(regions);
+    require_reach(recorder.device().capabilities(), packet, bytes);
+    if (!scratch || scratch.size() < bytes) scratch = recorder.allocate(bytes);
     Packet joined = packet;
     for (Operand& operand : joined.operands) {
         if (!operand.buffer) continue;
-        std::uint64_t place = 0;
+        std::uint64_t at = 0;
         for (const Region& region : regions)
             if (region.buffer == operand.buffer && region.begin <= operand.offset &&
                 operand.offset + operand.bytes <= region.end)
-                place = region.place + operand.offset - region.begin;
+                at = region.place + operand.offset - region.begin;
         operand.buffer = scratch;
-        operand.offset = place;
+        operand.offset = at;
     }
     // What is written only is copied too: an operand may have gaps that the kernel does not write.
     for (const Region& region : regions)

@@ -17,8 +17,12 @@ namespace danaus::runtime {
 /// operands do not lie in one buffer already, within reach of one descriptor.
 [[nodiscard]] bool must_join(const DeviceState& device, const Packet& packet);
 
-/// Records `packet`, which is valid, as copies around a packet whose operands lie in memory of
-/// recorder.allocate(). Throws Error(unsupported) naming the limit when they do not fit into one descriptor.
-void record_joined(Recorder& recorder, const Packet& packet);
+/// Throws Error(unsupported) naming the limit when the operands of `packet` do not fit into one descriptor.
+void check_joined(const DeviceState& device, const Packet& packet);
+
+/// Records `packet`, which is valid, as copies around a packet whose operands lie in `scratch`, which is
+/// replaced by memory of recorder.allocate() where it is too small. Throws as check_joined() before anything
+/// is recorded. A profile times the kernel alone.
+void record_joined(Recorder& recorder, const Packet& packet, Buffer& scratch);
 
 }  // namespace danaus::runtime

@@ -1,3 +1,5 @@
+#include "joined.hpp"
+
 #include <danaus/runtime/kernel_support.hpp>
 
 #include <algorithm>
@@ -55,6 +57,15 @@ std::string unfit_reason(const kernels::Kernel& kernel, const Capabilities& caps
             "a workgroup with {} bytes of shared memory, the device allows {} (max_shared_memory)", bytes,
             caps.max_shared_memory);
     return {};
+}
+
+std::uint32_t joined_operands(const Capabilities& caps, Access access) {
+    std::uint32_t most = 1;
+    for (std::size_t i = 0; i < kernels::module_count; ++i) {
+        const auto& info = kernels::info(static_cast<kernels::Module>(i));
+        if (runtime::uses_joined(info, caps, access)) most = std::max(most, info.slots);
+    }
+    return most;
 }
 
 std::vector<KernelSupport> kernel_support(const Capabilities& caps, Access access) {

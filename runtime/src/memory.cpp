@@ -75,9 +75,8 @@ Allocation Memory::allocate(std::uint64_t bytes, MemoryUse use) {
     VmaAllocationCreateInfo memory{};
     if (use == MemoryUse::device) {
         memory.usage = VMA_MEMORY_USAGE_AUTO_PREFER_DEVICE;
-        // A full device is an error, not a reason to compute in the host's memory at a hundredth of the
-        // speed.
-        memory.requiredFlags = VK_MEMORY_PROPERTY_DEVICE_LOCAL_BIT;
+        // A full card is an error, not a reason to compute across the bus. Elsewhere all memory is one.
+        if (caps.type == DeviceType::discrete) memory.requiredFlags = VK_MEMORY_PROPERTY_DEVICE_LOCAL_BIT;
     } else {
         memory.usage = VMA_MEMORY_USAGE_AUTO_PREFER_HOST;
         memory.flags = VMA_ALLOCATION_CREATE_MAPPED_BIT | VMA_ALLOCATION_CREATE_HOST_ACCESS_RANDOM_BIT;

@@ -34,7 +34,8 @@ void ProgramRecorder::record(const Packet& packet) {
     if (packet.grid[0] == 0 || packet.grid[1] == 0 || packet.grid[2] == 0) return;
     runtime::DeviceState& device = open_state(device_);
     runtime::CommandWriter(device).validate(packet, true);
-    if (runtime::must_join(device, packet)) return runtime::record_joined(*this, packet);
+    device.pipelines().check_kernel(packet.kernel);
+    if (runtime::must_join(device, packet)) runtime::check_joined(device, packet);
     steps_.emplace_back(packet);
 }
 

@@ -45,6 +45,7 @@ void Stream::State::release() noexcept {
     for (auto& frame : in_flight_) destroy(*frame);
     for (auto& frame : free_frames_) destroy(*frame);
     for (auto& staging : free_staging_) device_pointer()->memory().free(staging);
+    joined_scratch_ = {};
     current_.reset();
     in_flight_.clear();
     free_frames_.clear();
@@ -170,8 +171,8 @@ void Stream::State::record(const Packet& packet) {
 bool Stream::State::joins(const Packet& packet) {
     if (packet.grid[0] == 0 || packet.grid[1] == 0 || packet.grid[2] == 0) return false;
     runtime::DeviceState& state = device();
-    writer_.validate(packet, false);
     if (!runtime::must_join(state, packet)) return false;
+    writer_.validate(packet, false);
     (void)state.pipelines().get(packet.kernel, !options_.refuse_to_compile);
     return true;
 }
@@ -415,7 +416,7 @@ Device Stream::device() const {
 }
 void Stream::record(const Packet& packet) {
     if (state().joins(packet))
-        runtime::record_joined(*this, packet);
+        runtime::record_joined(*this, packet, state().joined_scratch());
     else
         state().record(packet);
 }

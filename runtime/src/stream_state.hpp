@@ -22,6 +22,7 @@ public:
 
     /// Whether `packet`, which is valid and compiled then, is to be recorded by record_joined().
     [[nodiscard]] bool joins(const Packet& packet);
+    [[nodiscard]] Buffer& joined_scratch() { return joined_scratch_; }
     void record(const Packet& packet);
     void record(const Copy& copy);
     void upload(const Buffer& destination, std::uint64_t offset, std::span<const std::byte> bytes);
@@ -81,6 +82,7 @@ private:
 
     StreamOptions options_;
     std::shared_ptr<runtime::Timeline> timeline_;
+    Buffer joined_scratch_;  // of the largest joined packet so far
     runtime::CommandWriter writer_;
     std::unique_ptr<Frame> current_;
     std::deque<std::unique_ptr<Frame>> in_flight_;

@@ -266,9 +266,13 @@ TEST(Disable, ReadsTheEnvironmentByDefault) {
     const Access without = Device::open(options).access();
     options.disable = "";
     const Access ignored = Device::open(options).access();
+    options.disable.reset();
+    options.select = "";
+    const Access chosen = Device::open(options).access();
     unsetenv("DANAUS_DISABLE");
     EXPECT_EQ(without, Access::descriptor);
     EXPECT_EQ(ignored, usual);
+    EXPECT_EQ(chosen, usual);
 }
 #endif
 

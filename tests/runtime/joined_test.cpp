@@ -144,7 +144,8 @@ TEST(Joined, ProgramsKeepTheirScratch) {
         recorder.record(Copy{slot, fixed, 0, 0, crowd_words * 4});
         crowd.record(recorder);
         const Program program(std::move(recorder));
-        EXPECT_EQ(program.packet_count() > 2, joins());
+        EXPECT_EQ(program.packet_count(), 2u);
+        EXPECT_EQ(program.owned_bytes(), fixed.size()) << "scratch is the recorder's";
         Stream stream(capped);
         const std::size_t pipelines = capped.pipeline_count();
         for (int round = 0; round < 3; ++round) {
@@ -154,6 +155,49 @@ TEST(Joined, ProgramsKeepTheirScratch) {
             EXPECT_EQ(test::get(stream, data, 0, crowd_words), run_crowd(device(), false)) << round;
         }
         EXPECT_EQ(capped.pipeline_count(), pipelines);
+    }
+    capped.close();
+}
+
+TEST(Joined, AliasedSlotsAreStillRefused) {
+    Device capped = four_buffers();
+    for (const Device& on : {device(), capped}) {
+        ProgramRecorder recorder(on);
+        const Buffer data = recorder.slot("data", crowd_words * 4),
+                     aux = recorder.slot("aux", crowd_words * 4);
+        Crowd crowd(data);
+        crowd.aux = Tensor(aux, DataType::f16, crowd.aux.shape(), crowd.out.offset());
+        crowd.record(recorder);
+        const Program program(std::move(recorder));
+        Stream stream(on);
+        const Buffer one = test::words(on, crowd_words);
+        expect_error(ErrorKind::invalid_argument, {"operands 2 and 5 are bound to overlapping bytes"}, [&] {
+            program.emit(stream, {{"data", one}, {"aux", one}});
+        });
+    }
+    capped.close();
+}
+
+TEST(Joined, ManyPacketsShareOneScratch) {
+    Device capped = four_buffers();
+    {
+        Stream stream(capped);
+        const Buffer one = test::words(capped, crowd_words), other = test::words(capped, crowd_words);
+        for (const Buffer& buffer : {one, other}) test::put(stream, buffer, crowd_image());
+        Crowd crowd(one);
+        crowd.w = Crowd(other).w;
+        const auto record = [&](int times) {
+            return [&crowd, times](Recorder& recorder) {
+                for (int i = 0; i < times; ++i) crowd.record(recorder);
+            };
+        };
+        EXPECT_EQ(workspace_size(capped, record(20)).bytes, workspace_size(capped, record(1)).bytes);
+        crowd.record(stream);
+        stream.finish();
+        const std::uint64_t before = capped.allocated_bytes();
+        record(20)(stream);
+        EXPECT_EQ(capped.allocated_bytes(), before);
+        stream.finish();
     }
     capped.close();
 }

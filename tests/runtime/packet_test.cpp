@@ -2,6 +2,8 @@
 #include "packets.hpp"
 #include "support/device.hpp"
 
+#include <danaus/embedding.hpp>
+
 #include <gtest/gtest.h>
 
 namespace danaus {
@@ -107,8 +109,10 @@ TEST_F(Packets, InadmissibleConstant) {
     const Packet packet = fill_packet(a, 0, 64, 1, 48);
     test::expect_error(ErrorKind::unsupported, {"fill", "local_size is 48", "32, 64, 128, 256"},
                        [&] { stream.record(packet); });
-    program.record(packet);
-    test::expect_error(ErrorKind::unsupported, {"fill", "local_size is 48"}, [&] { Program{program}; });
+    test::expect_error(ErrorKind::unsupported, {"fill", "local_size is 48"}, [&] { program.record(packet); });
+    test::expect_error(ErrorKind::unsupported, {"fill", "local_size is 48"}, [&] {
+        (void)workspace_size(device(), [&](Recorder& recorder) { recorder.record(packet); });
+    });
     Packet unknown = packet;
     unknown.kernel.module = static_cast<kernels::Module>(65535);
     test::expect_error(ErrorKind::invalid_argument, {"no kernel module 65535"},

@@ -121,12 +121,14 @@ class Spirv(Scratch):
             return kernels_spirv.shared_bytes(words, SPEC["constants"])
 
         def bytes_of(declaration):
-            return eval(formula(declaration).replace("U", ""), {"constants": [64, 0]})  # C++ of numbers is Python here
+            return eval(formula(declaration).replace("U", "").replace("/", "//"), {"constants": [64, 0]})  # C++ of numbers is Python here
 
         self.assertEqual(kernels_spirv.shared_bytes(self.words(), SPEC["constants"]), "0")
         self.assertEqual(bytes_of("float values[96]"), 96 * 4)
         self.assertEqual(bytes_of("float values[gl_WorkGroupSize.x]"), 64 * 4)
-        self.assertEqual(bytes_of("float values[3 * (gl_WorkGroupSize.x + 1) - 5]"), (3 * 65 - 5) * 4)
+        self.assertEqual(bytes_of("float values[3 * (gl_WorkGroupSize.x + 1) - 5]"), 768)  # 760, in units of 16
+        self.assertEqual(bytes_of("vec3 wide[gl_WorkGroupSize.x]; shared float values[2]"), 64 * 16 + 16)
+        self.assertEqual(bytes_of("struct { float a; vec2 b; } pairs[3]; shared float values[4]"), 3 * 16 + 16)
         self.assertEqual(bytes_of("double values[gl_WorkGroupSize.x << 1]"), 128 * 8)
         with self.assertRaisesRegex(kernels_spirv.SpirvError, "computed by opcode"):
             formula("float values[gl_WorkGroupSize.x ^ 5]")
@@ -207,12 +209,19 @@ class Table(Scratch):
         self.refuses("share an id", constants=[dict(constants[0]), dict(constants[1], id=0)])
 
     def test_conditions(self):
-        for good in ("local_size > 32 || subgroup_size == 8", "(local_size & 1) == 0", "!local_size"):
+        for good in ("local_size > 32 or subgroup_size == 8", "(local_size & 1) == 0", "not local_size"):
             self.read(dict(copy.deepcopy(ENTRY), where=[good]))
-        self.refuses("names no constant: lanes", where=["lanes > 3"])
-        self.refuses("not understood at column 11", where=["local_size ; 1"])
-        self.refuses("not understood at column 1", where=['"text"'])
-        self.refuses("open parenthesis", where=["(local_size > 1"])
+        for condition, cpp in (("local_size & 1 == 0", "((local_size & 1U) == 0U)"),
+                               ("not local_size > 3 and 1 < 2", "((!(local_size > 3U)) && (1U < 2U))"),
+                               ("local_size // 2 - 1 * 2 > 0", "(((local_size / 2U) - (1U * 2U)) > 0U)")):
+            self.assertEqual(kernels.condition_to_cpp(condition, {"local_size"}, "m"), cpp)
+        self.refuses("names no uint or bool constant: lanes", where=["lanes > 3"])
+        self.refuses("names no uint or bool constant: local_size",
+                     {"type": "float", "values": [], "default": 1.5}, where=["local_size > 3"])
+        for bad in ("local_size ; 1", "(local_size > 1", "local_size == 010", "local_size || 1"):
+            self.refuses("is not an expression", where=[bad])
+        for bad in ('"text"', "1 < local_size < 3", "local_size / 2", "-local_size", "local_size > 1.5", "f(1)", "True"):
+            self.refuses("something else than names", where=[bad])
         self.refuses("must be text", where=[""])
         self.refuses("where must be a list", where="local_size > 1")
         self.refuses("subgroup_size is the device's", {"name": "subgroup_size"})

@@ -35,9 +35,8 @@ struct DeviceOptions {
     /// is not read. A number that is no index is looked for in the names.
     std::optional<std::string> select;
     /// Features to do without, separated by commas: fp16, storage16, bda (device addresses), subgroup
-    /// (arithmetic and shuffles), subgroup_size (its control), coopmat, timestamps. When unset, the
-    /// environment variable DANAUS_DISABLE is used the same way; when set (even to ""), the environment is
-    /// not read.
+    /// (arithmetic and shuffles), subgroup_size (its control), coopmat, timestamps. When this and `select`
+    /// are unset, the environment variable DANAUS_DISABLE is used the same way.
     std::optional<std::string> disable;
     /// How kernels reach operands. Unset: device addresses where the device has them, else descriptors.
     std::optional<Access> access;

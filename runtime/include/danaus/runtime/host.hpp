@@ -105,7 +105,8 @@ struct HostDevice {
 /// A handle to bytes [offset, offset + bytes) of a host's VkBuffer. The host keeps the VkBuffer alive while
 /// work that uses it may run, and never imports across devices. `offset` and `bytes` are multiples of 4, and
 /// the range lies inside the VkBuffer, whose usage has STORAGE_BUFFER, SHADER_DEVICE_ADDRESS where
-/// Device::access() is address, and TRANSFER_SRC and TRANSFER_DST for copies, uploads and downloads.
+/// Device::access() is address, and TRANSFER_SRC and TRANSFER_DST for copies, uploads and downloads
+/// (for all work on a device that binds fewer than 8 storage buffers in a stage and is used by descriptors).
 /// Imports of one VkBuffer may overlap. Different VkBuffers that share memory are declared by one
 /// `alias_group` other than 0 (below 2^63); accesses within a group are ordered as if they overlapped.
 /// A VkBuffer that two streams use at the same time is imported once: order between streams is kept per

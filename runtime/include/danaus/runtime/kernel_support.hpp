@@ -17,9 +17,13 @@ namespace danaus {
 
 /// Why `kernel`, which is one of a usable module, does not fit a device of these capabilities: a constant or
 /// a condition among several that does not hold, its workgroup or its shared memory; "" when it fits. Plans
-/// ask it of every kernel they choose.
+/// of multiplies ask it; of any other kernel recorders do, before they record its packet.
 [[nodiscard]] DANAUS_EXPORT std::string unfit_reason(const kernels::Kernel& kernel,
                                                      const Capabilities& capabilities);
+
+/// How many operands share one storage descriptor on the device at most, since some kernel has more of them
+/// than it binds; 1 where every kernel's operands have descriptors of their own.
+[[nodiscard]] DANAUS_EXPORT std::uint32_t joined_operands(const Capabilities& capabilities, Access access);
 
 /// One module of the kernel table and whether a device can run it.
 struct KernelSupport {

@@ -50,8 +50,9 @@ private:
 };
 
 /// Checked, planned and compiled packets. emit() patches addresses and records them again without planning or
-/// compiling. A program may be emitted any number of times; emissions share the program's own results and
-/// scratch and are ordered by hazards like any other work.
+/// compiling (or allocating, but for scratch of the recorder's own on devices that bind fewer storage buffers
+/// than a kernel has operands). A program may be emitted any number of times; emissions share the program's
+/// own results and scratch and are ordered by hazards like any other work.
 class DANAUS_EXPORT Program {
 public:
     Program() = default;
