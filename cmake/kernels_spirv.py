@@ -228,7 +228,7 @@ class Reflection:
     def _padded(size, alignment):
         if size.endswith("U") and size[:-1].isdigit():
             return "%dU" % -(-int(size[:-1]) // alignment * alignment)
-        return "(%s + %dU) / %dU * %dU" % (size, alignment - 1, alignment, alignment)
+        return "((%s + %dU) / %dU * %dU)" % (size, alignment - 1, alignment, alignment)
 
     def shared_size(self, words):
         """Bytes of the variables in shared memory as C++, which is the shader's own formula, each in units of 16."""

@@ -114,21 +114,22 @@ class Spirv(Scratch):
         self.assertEqual(self.check(self.words(SHADER.replace("buffer B", "writeonly buffer B")))[:2], (0b01, 0b10))
 
     def test_shared_memory_is_a_formula_of_the_constants(self):
-        body = "values[gl_LocalInvocationID.x] = 1.0; barrier(); " + BODY + " b.words[1] = uint(values[0]);"
-
-        def formula(declaration):
-            words = self.words(SHADER.replace("void main", "shared %s;\nvoid main" % declaration), body)
+        def formula(declaration, value="1.0", member=""):
+            body = "values[gl_LocalInvocationID.x] = %s; barrier(); %s b.words[1] = uint(values[0]%s);" % (
+                value, BODY, member)
+            words = self.words(SHADER.replace("void main", "%s %s;\nvoid main" % ("struct" if "{" in declaration else "shared", declaration)), body)
             return kernels_spirv.shared_bytes(words, SPEC["constants"])
 
-        def bytes_of(declaration):
-            return eval(formula(declaration).replace("U", "").replace("/", "//"), {"constants": [64, 0]})  # C++ of numbers is Python here
+        def bytes_of(*declaration):
+            return eval(formula(*declaration).replace("U", "").replace("/", "//"), {"constants": [64, 0]})  # C++ of numbers is Python here
 
         self.assertEqual(kernels_spirv.shared_bytes(self.words(), SPEC["constants"]), "0")
         self.assertEqual(bytes_of("float values[96]"), 96 * 4)
         self.assertEqual(bytes_of("float values[gl_WorkGroupSize.x]"), 64 * 4)
         self.assertEqual(bytes_of("float values[3 * (gl_WorkGroupSize.x + 1) - 5]"), 768)  # 760, in units of 16
-        self.assertEqual(bytes_of("vec3 wide[gl_WorkGroupSize.x]; shared float values[2]"), 64 * 16 + 16)
-        self.assertEqual(bytes_of("struct { float a; vec2 b; } pairs[3]; shared float values[4]"), 3 * 16 + 16)
+        self.assertEqual(bytes_of("vec3 values[gl_WorkGroupSize.x]", "vec3(1.0)", ".x"), 64 * 16)
+        pair = "P { float a; vec2 b; }; shared P values[gl_WorkGroupSize.x]"
+        self.assertEqual(bytes_of(pair, "P(1.0, vec2(2.0))", ".a"), 64 * 16)
         self.assertEqual(bytes_of("double values[gl_WorkGroupSize.x << 1]"), 128 * 8)
         with self.assertRaisesRegex(kernels_spirv.SpirvError, "computed by opcode"):
             formula("float values[gl_WorkGroupSize.x ^ 5]")
