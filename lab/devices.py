@@ -10,7 +10,7 @@ ROOT = os.path.dirname(LAB)
 ROWS = os.path.join(ROOT, "docs", "devices.json")
 PAGE = os.path.join(ROOT, "docs", "devices.md")
 RESULTS = os.path.join(ROOT, "bench", "results")
-KEYS = ("id", "table", "name", "driver", "compiler", "subgroup_size", "ran", "result", "date", "max_registers",
+KEYS = ("id", "job", "table", "name", "driver", "compiler", "subgroup_size", "ran", "result", "date", "revision", "max_registers",
         "least_occupancy", "budget", "quirks")
 
 HEAD = """# Devices
@@ -22,9 +22,9 @@ never executed is in a table of its own and is not known to work.
 EXECUTED = """
 ## Executed
 
-Kernels ran and their results were held against the oracle in double precision, under core and synchronization validation.
-The whole suite is everything `./dev test` runs; the short suite runs every kernel of the table in few shapes.
-Simulated devices are lavapipe with capabilities withheld when the device is made and limits lowered for every plan.
+Kernels ran and their results were held against the oracle in double precision, under core and synchronization validation
+unless the row says otherwise. The whole suite is everything `./dev test` runs; the short suite runs every kernel of the
+table in few shapes. Simulated devices are lavapipe with capabilities withheld when the device is made and limits lowered for every plan.
 """
 COMPILED = """
 ## Compiled only
@@ -37,7 +37,7 @@ the results are right there is not known.
 CONVERTED = """
 ## Converted or built only
 
-Nothing here was compiled for or run on its target.
+Nothing here ran on its target. Metal was not compiled either: there is no Metal compiler here.
 """
 TAIL = """
 ## Not tried
@@ -95,13 +95,15 @@ def page(rows):
     return "".join([
         HEAD, EXECUTED, "\n",
         table([("implementation", "name"), ("driver", "driver"), ("compiler", "compiler"), ("subgroup", "subgroup_size"),
-               ("what was run", "ran"), ("result", "result"), ("date", "date")], real_devices() + of["executed"]),
+               ("what was run", "ran"), ("result", "result"), ("date", "date"), ("revision", "revision")],
+              real_devices() + of["executed"]),
         COMPILED, "\n",
         table([("chip", "name"), ("driver", "driver"), ("subgroup", "subgroup_size"), ("what was compiled", "ran"),
-               ("most registers", "max_registers"), ("result", "result"), ("date", "date")], of["compiled"]),
+               ("most registers", "max_registers"), ("budget", "budget"), ("result", "result"), ("date", "date"),
+               ("revision", "revision")], of["compiled"]),
         CONVERTED, "\n",
         table([("target", "name"), ("tool", "driver"), ("what was made", "ran"), ("result", "result"),
-               ("date", "date")], of["converted"]),
+               ("date", "date"), ("revision", "revision")], of["converted"]),
         TAIL])
 
 
@@ -118,12 +120,15 @@ def order(rows):
     return sorted(rows, key=lambda row: (known.index(row["id"]) if row["id"] in known else len(known), row["id"]))
 
 
-def record(rows, folder):
-    """Puts rows of a run over those recorded before; writes folder/matrix.json, docs/devices.json and the page."""
-    merged = {row["id"]: row for row in load()}
-    merged.update((row["id"], row) for row in rows)
-    ordered = order(merged.values())
+def record(rows, jobs, folder, docs=True):
+    """Puts the rows of a run in place of all that the same jobs recorded before, and forgets rows of jobs that are no
+    more; writes folder/matrix.json and, unless told otherwise, docs/devices.json and the page."""
+    ran = {row["job"] for row in rows}
+    kept = [row for row in load() if row["job"] in jobs and row["job"] not in ran]
+    ordered = order(kept + rows)
     write(os.path.join(folder, "matrix.json"), json.dumps({"schema": 1, "rows": ordered}, indent=1) + "\n")
+    if not docs:
+        return
     slim = [{key: row[key] for key in KEYS if row.get(key) not in (None, "", [])} for row in ordered]
     write(ROWS, json.dumps({"schema": 1, "rows": slim}, indent=1) + "\n")
     write(PAGE, page(slim))
@@ -132,6 +137,8 @@ def record(rows, folder):
 def main():
     text = page(load())
     if "--check" in sys.argv[1:]:
+        if not os.path.isfile(PAGE):
+            sys.exit("docs/devices.md is missing: lab/devices.py makes it")
         with open(PAGE, encoding="utf-8") as file:
             if file.read() != text:
                 sys.exit("docs/devices.md is not what lab/devices.py makes of docs/devices.json: run it")

@@ -5,8 +5,8 @@ Runs the whole test suite or its short form on the drivers that can be had here 
 weaker devices; compiles every kernel with the compilers of chips that are not here; converts every kernel to Metal and
 cross-builds for Windows. Without --all it takes the rows that continuous integration takes ("ci" in
 lab/implementations.json). Prints the rows, writes build/matrix/matrix.json, in which rows that were not run now stand as
-they were recorded last, and makes docs/devices.json and docs/devices.md from it. --list names the rows. The exit status is
-1 if a row of this run is not good.
+they were recorded last, and makes docs/devices.json and docs/devices.md from it (not with --keep-docs). --list names the
+rows. The exit status is 1 if a row of this run is not good.
 """
 import argparse
 import datetime
@@ -27,6 +27,13 @@ import implementations  # noqa: E402
 ROOT = implementations.ROOT
 ACCESSES = ("address", "descriptor")
 SHORT_SECONDS, WHOLE_SECONDS = 1800, 3600
+
+
+def revision():
+    """What the rows of this run are of."""
+    done = subprocess.run(["git", "-C", ROOT, "describe", "--always", "--dirty", "--exclude=*"], capture_output=True,
+                          check=False)
+    return done.stdout.decode().strip() or "unknown"
 
 
 def run(command, entry, seconds):
@@ -74,12 +81,18 @@ def short_suite(entry, build, accesses, simulate=None):
 
 
 def whole_suite(entry, build):
+    # ctest starts programs as the build was configured to.
+    with open(os.path.join(build, "CMakeCache.txt"), encoding="utf-8") as file:
+        if "DANAUS_RUNNER:" not in (cache := file.read()) or not re.search(r"^DANAUS_RUNNER:\w+=.*with-vulkan$", cache, re.M):
+            return "nothing", "failed: this build's tests run on the host's driver (DANAUS_RUNNER is not tools/with-vulkan)"
     status, output = run(["ctest", "--test-dir", build, "--output-on-failure", "-j2"], entry, WHOLE_SECONDS)
     total = re.search(r"(\d+)% tests passed, (\d+) tests failed out of (\d+)", output)
     if status or not total:
         failed = re.findall(r"^\s*\d+ - (\S+) \(", output, re.MULTILINE)
         return "whole suite", "failed: " + (", ".join(failed) or output.strip().split("\n")[-1][:200])
-    return "whole suite by address and descriptor (%s programs)" % total[3], "passed"
+    skipped = len(re.findall(r"\*\*\*Skipped ", output))
+    ran = "whole suite by address and descriptor (%d programs)" % (int(total[3]) - skipped)
+    return ran, "failed: %d programs skipped" % skipped if skipped else "passed"
 
 
 def executed(entry, build):
@@ -89,7 +102,9 @@ def executed(entry, build):
     else:
         ran, result = short_suite(entry, build, accesses)
     wanted = entry.get("subgroup_size")
-    if wanted and facts["subgroup_size"] != wanted:
+    if not facts["driver"]:
+        result = "failed: danaus-info does not run there"
+    elif wanted and facts["subgroup_size"] != wanted:
         result = "failed: subgroup size %s, %d was asked for" % (facts["subgroup_size"], wanted)
     return [{"table": "executed", "name": entry["name"], "ran": ran, "result": result, **facts}]
 
@@ -155,7 +170,7 @@ def plan():
     jobs = [(e["id"], e["stack"], e.get("ci", False), lambda build, e=e: kinds[e["kind"]](e, build))
             for e in entries.values()]
     jobs.append(("simulated", "current", False, lambda build: simulated(entries["lavapipe"], build)))
-    jobs.append(("msl", "msl", False, converted_to_metal))
+    jobs.append(("msl", "msl current", False, converted_to_metal))
     jobs.append(("mingw", "mingw", False, cross_built))
     return jobs
 
@@ -170,6 +185,7 @@ def main():
     parser.add_argument("--only", action="append", default=[], metavar="ID", help="these rows")
     parser.add_argument("--skip", action="append", default=[], metavar="ID", help="not these rows")
     parser.add_argument("--list", action="store_true", help="name the rows and end")
+    parser.add_argument("--keep-docs", action="store_true", help="leave docs/ as it is")
     parser.add_argument("--build", default=os.path.join(ROOT, "build"), help="the build folder")
     arguments = parser.parse_args()
     jobs = plan()
@@ -186,23 +202,24 @@ def main():
         parser.error("no row is left to run")
 
     build = os.path.realpath(arguments.build)
-    rows, today = [], datetime.date.today().isoformat()
+    rows, failed, made_of = [], [], {"date": datetime.date.today().isoformat(), "revision": revision()}
     for identity, needs, _, job in chosen:
         started = time.monotonic()
-        fetched = subprocess.run([os.path.join(LAB, "fetch"), needs], check=False).returncode == 0
+        fetched = subprocess.run([os.path.join(LAB, "fetch"), *needs.split()], check=False).returncode == 0
         made = job(build) if fetched else []
         if not fetched:
             print("%-26s failed: %s could not be fetched" % (identity, needs))
-            rows.append({"id": identity, "table": "", "result": "failed: %s could not be fetched" % needs})
+            failed.append(identity)
         for row in made:
             row.setdefault("id", identity)
-            row.update(date=today, seconds=round((time.monotonic() - started) / len(made), 1))
+            row.update(made_of, job=identity, seconds=round((time.monotonic() - started) / len(made), 1))
             print("%-26s %s; %s; %s (%s s)" % (row["id"], row["driver"], row["ran"], row["result"], row["seconds"]))
             sys.stdout.flush()
         rows += made
-    devices.record([row for row in rows if row["table"]], os.path.join(build, "matrix"))
-    bad = [row["id"] for row in rows if not good(row)]
-    print("matrix: %d rows run, %d not good%s" % (len(rows), len(bad), ": " + ", ".join(bad) if bad else ""))
+    devices.record(rows, [job[0] for job in jobs], os.path.join(build, "matrix"), not arguments.keep_docs)
+    bad = [row["id"] for row in rows if not good(row)] + failed
+    print("matrix: %d rows run, %d not good%s" % (len(rows) + len(failed), len(bad),
+                                                  ": " + ", ".join(bad) if bad else ""))
     return 1 if bad else 0
 
 
