@@ -59,16 +59,20 @@ def exceptions(folder=FOLDER):
     return entries
 
 
+def excuse(identity, module, folder=FOLDER):
+    """Why `module` may spill, or be unable to run, on the implementation; None: it may not."""
+    return next((entry["reason"] for entry in exceptions(folder) if fnmatch.fnmatch(identity, entry["implementations"])
+                 and fnmatch.fnmatch(module, entry["module"])), None)
+
+
 def spills(identity, table, folder=FOLDER):
     """(kernels that spill or use scratch memory, those of them that an exception covers)"""
-    allowed, bad, excepted = exceptions(folder), [], []
+    bad, excepted = [], []
     for kernel, values in table.items():
         entry = {"kernel": kernel, "spills": values.get("spills", 0), "scratch_bytes": values.get("scratch_bytes", 0)}
         if not entry["spills"] and not entry["scratch_bytes"]:
             continue
-        module = kernel.split(" ")[0]
-        reason = next((e["reason"] for e in allowed if fnmatch.fnmatch(identity, e["implementations"])
-                       and fnmatch.fnmatch(module, e["module"])), None)
+        reason = excuse(identity, kernel.split(" ")[0], folder)
         if reason is None:
             bad.append(entry)
         else:
@@ -97,13 +101,25 @@ def save(identity, run, folder=FOLDER):
         file.write("{\n%s,\n \"kernels\": {\n%s\n }\n}\n" % (",\n".join(head), ",\n".join(lines)))
 
 
+def between(old, new):
+    """"Mesa 1 → 2" of "NVK, Mesa 1" and "NVK, Mesa 2"."""
+    a, b = old.split(), new.split()
+    same = 0
+    while same < min(len(a), len(b)) - 1 and a[same] == b[same]:
+        same += 1
+    return "%s → %s" % (" ".join(a[max(0, same - 1):]), " ".join(b[same:]))
+
+
 def compare(old, new):
     """(how the two stand to each other in a few words, changes)"""
     if old is None:
         return "none accepted yet", []
-    for key in ("driver", "compiler"):
-        if old[key] != new[key]:
-            return "of another %s (%s, now %s), not compared" % (key, old[key], new[key]), []
+    if old["device"] != new["device"]:
+        return "of another chip (%s, now %s), not compared" % (old["device"], new["device"]), []
+    if old["columns"] != new["columns"]:
+        return "of other columns, not compared", []
+    # An update of the driver is when drift is to be seen.
+    across = [between(old[key], new[key]) for key in ("driver", "compiler") if old[key] != new[key]]
     changes, fresh = [], 0
     for kernel, values in new["kernels"].items():
         before = old["kernels"].get(kernel)
@@ -111,13 +127,13 @@ def compare(old, new):
             fresh += 1
             continue
         for column in ("registers", "instructions"):
-            a, b = (dict(zip(names, row)).get(column) for names, row in ((old["columns"], before),
-                                                                        (new["columns"], values)))
+            a, b = (dict(zip(new["columns"], row)).get(column) for row in (before, values))
             if a is not None and b is not None and abs(b - a) > DRIFT * a:
                 changes.append({"kernel": kernel, "what": column, "before": a, "now": b})
     gone = sum(1 for kernel in old["kernels"] if kernel not in new["kernels"])
     # A changed plan brings other combinations of constants: no drift, but a budget to accept again.
-    return "compared" + (", %d kernels new, %d gone" % (fresh, gone) if fresh or gone else ""), changes
+    text = "compared" + (" across " + ", ".join(across) if across else "")
+    return text + (", %d kernels new, %d gone" % (fresh, gone) if fresh or gone else ""), changes
 
 
 def sentence(change):

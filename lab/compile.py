@@ -4,13 +4,15 @@ not here.
 
 Every ID of lab/implementations.json of the kind "compiled" (all of them unless some are named) runs danaus-compile on
 its driver: each kernel that the plans choose there becomes a real pipeline, and the library's host side is exercised.
-A driver that ends the program costs one kernel: the run goes on behind it. Spilled registers and scratch memory fail
-unless lab/budget/exceptions.json names implementation and module with a reason; registers or instructions that changed
-by more than 10 % since the budget was accepted (lab/budget/ID.json) are listed. The exit status is 1 when a kernel
-failed or spilled, or the host side did.
+A driver that ends the program costs one kernel: the run goes on behind it. Spilled registers, scratch memory and
+modules that the chip cannot run fail unless lab/budget/exceptions.json names implementation and module with a reason;
+registers or instructions that changed by more than 10 % since the budget was accepted (lab/budget/ID.json) are listed,
+across versions of driver and compiler too. The exit status is 1 when a kernel failed or spilled, a module cannot run,
+or the host side failed.
 
   --accept       writes the budgets of the given IDs from this run, of those that pass
-  --access A     address or descriptor; both unless given (budgets are of address)
+  --access A     address, descriptor or joined (the modules that have that build); all unless given (budgets are of
+                 address)
   --strength N   constants combined in all ways that occur; other than 2 compiles more kernels and compares no budget
   --json FILE    the rows, for other programs
   --program P    danaus-compile; default build/bin/danaus-compile
@@ -30,7 +32,8 @@ import budget  # noqa: E402
 
 LAB = os.path.dirname(os.path.realpath(__file__))
 ROOT = os.path.dirname(LAB)
-ACCESSES = ("address", "descriptor")
+ACCESSES = ("address", "descriptor", "joined")
+REFUSED = 3  # danaus-compile's exit status when its list ended and the driver refused pipelines of it
 STRENGTH = 2  # of the kernels that budgets are about
 QUIET_S = 180  # a kernel that takes longer is taken for hung
 SHOWN = 20  # changes that are printed
@@ -92,7 +95,7 @@ def lines_of(command, quiet_s=None):
             process.kill()
             process.wait()
             process.stdout.close()
-        if status != 0 or quiet.is_set():
+        if status not in (0, REFUSED) or quiet.is_set():
             raise Died(how_it_ended(status, quiet.is_set(), stderr))
 
 
@@ -181,7 +184,12 @@ def row_of(identity, program, command=None, accesses=ACCESSES, folder=budget.FOL
             row["driver"], row["device"] = "%s, %s" % (head["driver"], head["driver_info"]), head["device"].strip()
         row["kernels"] += len(results) + sum(1 for failure in failed if failure["kernel"])
         row["failed"] += failed
-        row["unusable"] += [reason for reason in head.get("unusable", []) if reason not in row["unusable"]]
+        for text in head.get("unusable", []):
+            module, _, why = text.partition(": ")
+            reason = budget.excuse(identity, module, folder)
+            if reason is None:
+                row["failed"].append({"kernel": module, "access": access, "reason": "cannot run here: " + why})
+            row["unusable"].append({"module": module, "access": access, "why": why, "excepted": reason})
         table, missing = budget.normalise(head.get("driver", ""), results)
         row["failed"] += [{"kernel": "", "access": access, "reason": reason} for reason in missing]
         spilled, excepted = budget.spills(identity, table, folder)
@@ -215,6 +223,10 @@ def print_row(row):
     for entry in row["spilled"]:
         print("  spilled: %s (%s): %s spills, %s bytes of scratch" % (
             entry["kernel"], entry["access"], entry["spills"], entry["scratch_bytes"]))
+    for entry in row["unusable"]:
+        if entry["excepted"] is not None:
+            print("  cannot run, excepted: %s (%s): %s (%s)" % (
+                entry["module"], entry["access"], entry["why"], entry["excepted"]))
     for change in row["changes"][:SHOWN]:
         print("  changed: %s" % budget.sentence(change))
     if len(row["changes"]) > SHOWN:
@@ -236,7 +248,7 @@ def main():
     for identity in arguments.ids:
         if identity not in known:
             parser.error("unknown implementation '%s'; the compiled ones are %s" % (identity, ", ".join(known)))
-    if arguments.accept and (arguments.access == "descriptor" or arguments.strength != STRENGTH):
+    if arguments.accept and (arguments.access not in (None, "address") or arguments.strength != STRENGTH):
         parser.error("budgets are of the address access and strength %d" % STRENGTH)
     accesses = (arguments.access,) if arguments.access else ACCESSES
     rows = []

@@ -25,13 +25,14 @@ sys.path.insert(0, os.path.join(ROOT, "cmake"))
 import kernels_spirv  # noqa: E402  (the shader build's reader of SPIR-V)
 
 # MoltenVK 1.2.8 brought SPIRV-Cross 1.3.280, the first one that converts atomics through a device address; a 16-bit
-# store is two of them. runtime/src/physical_device.cpp offers no device addresses on a MoltenVK before that.
+# store is two of them. Before that the quirk moltenvk-address-atomics of runtime/src/quirks.cpp offers no addresses.
 BEFORE_ADDRESS_ATOMICS = (1, 3, 280)
 ADDRESS_ATOMIC = "No backing variable for atomic operation."
 NOT_OFFERED = "not offered where MoltenVK is the driver: before 1.2.8 it has no atomics through device addresses"
 
 FREEZE = ["--freeze-spec-const", "--fold-spec-const-op-composite", "--ccp", "--eliminate-dead-branches",
           "--merge-blocks", "--eliminate-dead-code-aggressive"]
+ACCESSES = ("address", "descriptor", "joined")
 OPEN_OPCODES = {kernels_spirv.OP_SPEC_TRUE, kernels_spirv.OP_SPEC_FALSE, kernels_spirv.OP_SPEC_CONSTANT,
                 kernels_spirv.OP_SPEC_COMPOSITE, 52}
 
@@ -123,8 +124,11 @@ def check_msl(text, variant):
     for stranger in ("#extension", "#version", "OpExt", "unsupported", "unimplemented"):
         if stranger in text:
             raise ConvertError("%r in the text" % stranger)
-    if (variant.access == "descriptor") != ("spvDescriptorSetBuffer0" in text):
+    if (variant.access != "address") != ("spvDescriptorSetBuffer0" in text):
         raise ConvertError("the operands are not reached by " + variant.access)
+    buffers = len(re.findall(r"^    \w.* \[\[id\(\d+\)\]\];$", text, re.M))
+    if variant.access == "joined" and buffers != 1:
+        raise ConvertError("%d buffers in the argument buffer, joined operands lie in one" % buffers)
     if variant.access == "address" and "reinterpret_cast<device " not in text:
         raise ConvertError("no device address becomes a pointer")
     if variant.constants is None:
@@ -256,7 +260,7 @@ def main():
         program = os.path.join(arguments.build, "bin", "danaus-compile")
         variants, kernels_of = [], ", ".join(implementations)
         for implementation in implementations:
-            for access in ("address", "descriptor"):
+            for access in ACCESSES:
                 variants += listed_variants(table, listing_of(implementation, access, program))
     tools = [tool for tool in (current_tool(), host_tool()) if tool]
     try:

@@ -36,19 +36,20 @@ struct Parts {
     VkPipeline pipeline = VK_NULL_HANDLE;
 };
 
-void create_layout(Parts& parts, const kernels::ModuleInfo& info, Access access) {
+void create_layout(Parts& parts, const kernels::ModuleInfo& info, Build build) {
     const VkPushConstantRange range{VK_SHADER_STAGE_COMPUTE_BIT, 0, info.push_bytes};
     VkPipelineLayoutCreateInfo layout{};
     layout.sType = VK_STRUCTURE_TYPE_PIPELINE_LAYOUT_CREATE_INFO;
     layout.pushConstantRangeCount = 1;
     layout.pPushConstantRanges = &range;
-    if (access == Access::descriptor) {
-        std::vector<VkDescriptorSetLayoutBinding> bindings(info.slots);
-        for (std::uint32_t i = 0; i < info.slots; ++i)
+    if (access_of(build) == Access::descriptor) {
+        const std::uint32_t count = build == Build::joined ? 1 : info.slots;
+        std::vector<VkDescriptorSetLayoutBinding> bindings(count);
+        for (std::uint32_t i = 0; i < count; ++i)
             bindings[i] = {i, VK_DESCRIPTOR_TYPE_STORAGE_BUFFER, 1, VK_SHADER_STAGE_COMPUTE_BIT, nullptr};
         VkDescriptorSetLayoutCreateInfo set{};
         set.sType = VK_STRUCTURE_TYPE_DESCRIPTOR_SET_LAYOUT_CREATE_INFO;
-        set.bindingCount = info.slots;
+        set.bindingCount = count;
         set.pBindings = bindings.data();
         check(vkCreateDescriptorSetLayout(parts.device, &set, nullptr, &parts.set),
               "vkCreateDescriptorSetLayout");
@@ -140,11 +141,12 @@ void Driver::create() {
     check(vkCreateDevice(physical_, &info, nullptr, &device_), "vkCreateDevice");
 }
 
-std::vector<Executable> Driver::compile(const kernels::Kernel& kernel, Access access) {
+std::vector<Executable> Driver::compile(const kernels::Kernel& kernel, Build build) {
     const auto& info = kernels::info(kernel.module);
-    const auto code = info.code[static_cast<std::size_t>(access)];
+    const auto code =
+        build == Build::joined ? info.joined : info.code[static_cast<std::size_t>(access_of(build))];
     Parts parts(device_);
-    create_layout(parts, info, access);
+    create_layout(parts, info, build);
 
     VkShaderModuleCreateInfo module{};
     module.sType = VK_STRUCTURE_TYPE_SHADER_MODULE_CREATE_INFO;

@@ -21,6 +21,13 @@ struct Refusal {
     std::string what;
 };
 
+/// The builds that a module can have: one per way of reaching memory, and the descriptor build with all
+/// operands in one binding, which devices with few storage buffers run.
+enum class Build : std::uint32_t { address, descriptor, joined };
+[[nodiscard]] constexpr Access access_of(Build build) {
+    return build == Build::address ? Access::address : Access::descriptor;
+}
+
 struct Executable {
     std::string name;
     std::uint32_t subgroup_size = 0;
@@ -38,8 +45,8 @@ public:
 
     /// Whether the driver tells statistics; executables have none otherwise.
     [[nodiscard]] bool has_statistics() const { return has_statistics_; }
-    /// Creates the kernel's pipeline and destroys it. Throws Refusal.
-    [[nodiscard]] std::vector<Executable> compile(const kernels::Kernel& kernel, Access access);
+    /// Creates the pipeline of the kernel's build, which exists, and destroys it. Throws Refusal.
+    [[nodiscard]] std::vector<Executable> compile(const kernels::Kernel& kernel, Build build);
     [[nodiscard]] VkPhysicalDeviceMemoryProperties memory() const;
     /// The device for Device::adopt, without a queue lock.
     [[nodiscard]] HostDevice lend(Access access) const;

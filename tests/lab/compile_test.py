@@ -3,6 +3,8 @@
 usage: compile_test.py LAB_FOLDER
 """
 
+import contextlib
+import io
 import json
 import os
 import sys
@@ -29,7 +31,8 @@ if "host-side" in options:
     sys.exit(0)
 if -1 in plan:
     sys.exit("danaus-compile: no Vulkan driver")
-say({"device": "a chip ", "driver": "NVK", "driver_info": "Mesa 1", "kernels": 5, "unusable": []})
+say({"device": "a chip ", "driver": "NVK", "driver_info": "Mesa 1", "kernels": 5,
+     "unusable": ["loss: the device lacks storage_16bit"] if "unusable" in plan.values() else []})
 print("a driver's own words", flush=True)
 for i in range(int(options["from"]), 5):
     say({"begin": i, "kernel": "copy %d" % i})
@@ -52,6 +55,7 @@ for i in range(int(options["from"]), 5):
         line["executables"] = [{"name": "compute", "subgroup_size": 32, "statistics": names}]
     say(line)
 say({"done": True})
+sys.exit(3 if "refuse" in plan.values() else 0)
 '''
 
 
@@ -71,7 +75,7 @@ class Rows(unittest.TestCase):
     def test_a_clean_run(self):
         row, accepted = self.row(accesses=laboratory.ACCESSES)
         self.assertTrue(laboratory.passed(row), row)
-        self.assertEqual((row["kernels"], row["max_registers"], row["least_occupancy"]), (10, 24, 44))
+        self.assertEqual((row["kernels"], row["max_registers"], row["least_occupancy"]), (15, 24, 44))
         self.assertEqual((row["driver"], row["device"]), ("NVK, Mesa 1", "a chip"))
         self.assertEqual((row["budget"], row["host_side"]), ("none accepted yet", "ok"))
         self.assertEqual(row["heaps"], [{"bytes": 100, "device_local": True, "allocations": 3, "bytes_used": 30,
@@ -137,6 +141,24 @@ class Rows(unittest.TestCase):
         with self.assertRaises(ValueError):
             self.row({0: "spill"})
 
+    def test_a_module_that_cannot_run_fails(self):
+        row, _ = self.row({9: "unusable"}, ("address", "joined"))
+        self.assertEqual(row["failed"], [{"kernel": "loss", "access": access, "reason": "cannot run here: the device "
+                                          "lacks storage_16bit"} for access in ("address", "joined")])
+        self.assertEqual(row["kernels"], 10)
+        self.assertFalse(laboratory.passed(row))
+        with open(os.path.join(self.folder, "exceptions.json"), "w", encoding="utf-8") as file:
+            json.dump([{"implementations": "nvk-*", "module": "loss", "reason": "it is old"}], file)
+        row, _ = self.row({9: "unusable"})
+        self.assertEqual(row["unusable"], [{"module": "loss", "access": "address", "excepted": "it is old",
+                                            "why": "the device lacks storage_16bit"}])
+        self.assertTrue(laboratory.passed(row), row)
+        text = io.StringIO()
+        with contextlib.redirect_stdout(text):
+            laboratory.print_row(row)
+        self.assertIn("cannot run, excepted: loss (address): the device lacks storage_16bit (it is old)",
+                      text.getvalue())
+
     def test_a_statistic_that_is_missing_fails(self):
         row, _ = self.row({1: "forget"})
         self.assertEqual([f["reason"] for f in row["failed"]], ["the driver tells no 'SLM size'"])
@@ -171,12 +193,21 @@ class Budgets(unittest.TestCase):
         self.assertEqual(budget.compare(self.run_of(a=[1, 0, 0, 1], c=[1, 0, 0, 1]), self.run_of(b=[1, 0, 0, 1])),
                          ("compared, 1 kernels new, 2 gone", []))
 
-    def test_another_driver_is_no_drift(self):
+    def test_another_version_is_compared_and_said(self):
         old = self.run_of(a=[1, 0, 0, 1])
-        for new in (self.run_of(driver="NVK, Mesa 2", a=[9, 0, 0, 9]), self.run_of(compiler="glslc 2", a=[9, 0, 0, 9])):
+        for new, words in ((self.run_of(driver="NVK, Mesa 2", a=[9, 0, 0, 9]), "compared across Mesa 1 → 2"),
+                           (self.run_of(compiler="glslc 2", a=[9, 0, 0, 9]), "compared across glslc 1 → 2"),
+                           (self.run_of("NVK, Mesa 2", "glslc 2", a=[9, 0, 0, 9], b=[1, 0, 0, 1]),
+                            "compared across Mesa 1 → 2, glslc 1 → 2, 1 kernels new, 0 gone")):
             text, changes = budget.compare(old, new)
-            self.assertIn("not compared", text)
-            self.assertEqual(changes, [])
+            self.assertEqual((text, len(changes)), (words, 2))
+
+    def test_another_chip_or_other_columns_are_incomparable(self):
+        old, new = self.run_of(a=[1, 0, 0, 1]), self.run_of(a=[9, 0, 0, 9])
+        self.assertEqual(budget.compare(old, dict(new, device="x")),
+                         ("of another chip (, now x), not compared", []))
+        self.assertEqual(budget.compare(old, dict(new, columns=["registers"])),
+                         ("of other columns, not compared", []))
 
     def test_an_unknown_driver_is_named(self):
         self.assertIn("'PanVK'", budget.normalise("PanVK", [{"kernel": "a"}])[1][0])

@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """convert_test.py logic|tools LAB TABLE: what lab/convert.py accepts and refuses. `logic` needs no tool; `tools` uses
-those that are installed on two modules of the built table, and is skipped (77) without spirv-opt or SPIRV-Cross."""
+those that are installed on three modules of the built table, one with a joined build, and is skipped (77) without
+spirv-opt or SPIRV-Cross."""
 import json
 import os
 import shutil
@@ -18,6 +19,15 @@ GOOD = """constant uint3 gl_WorkGroupSize [[maybe_unused]] = uint3(8u, 4u, 1u);
 kernel void main0(constant _2& _4 [[buffer(0)]], uint3 gl_WorkGroupID [[threadgroup_position_in_grid]])
 {
     (reinterpret_cast<device _5*>(as_type<ulong>(_6)))->_m0[_7] = 1u;
+}
+"""
+JOINED = """struct spvDescriptorSetBuffer0
+{
+    device Joined* joined [[id(0)]];
+};
+constant uint3 gl_WorkGroupSize [[maybe_unused]] = uint3(8u, 4u, 1u);
+kernel void main0(constant spvDescriptorSetBuffer0& _3 [[buffer(0)]], constant _2& _4 [[buffer(1)]])
+{
 }
 """
 VARIANT = convert.Variant("column_sum 8,4,true", "address", "", SIZES)
@@ -46,6 +56,10 @@ def test_text():
             ("constant _2&", "constant spvDescriptorSetBuffer0&", "not reached by address")):
         refused(lambda text=GOOD.replace(old, new, 1): convert.check_msl(text, VARIANT), word)
     refused(lambda: convert.check_msl(GOOD, VARIANT._replace(access="descriptor")), "not reached by descriptor")
+    refused(lambda: convert.check_msl(GOOD, VARIANT._replace(access="joined")), "not reached by joined")
+    convert.check_msl(JOINED, VARIANT._replace(access="joined"))
+    line = "    device Joined* joined [[id(0)]];\n"
+    refused(lambda: convert.check_msl(JOINED.replace(line, 2 * line), VARIANT._replace(access="joined")), "2 buffers")
     convert.check_msl(GOOD.replace("8u,", "_9,", 1) + "[[function_constant(0)]]", VARIANT._replace(constants=None))
 
 
@@ -92,9 +106,11 @@ def test_tools():
         sys.exit(77)
     with open(TABLE, encoding="utf-8") as file:
         table = json.load(file)
-    table["modules"] = [module for module in table["modules"] if module["name"] in ("copy", "column_sum")]
+    table["modules"] = [module for module in table["modules"] if module["name"] in ("copy", "column_sum", "adamw")]
     variants = list(convert.default_variants(table)) + list(convert.open_variants(table))
-    assert len(table["modules"]) == 2 and len(variants) > 20
+    assert len(table["modules"]) == 3 and len(variants) > 20
+    joined = [v for v in variants if v.access == "joined"]
+    assert len(joined) > 5 and all(v.name.startswith("adamw") for v in joined), joined
     with tempfile.TemporaryDirectory() as folder:
         for tool, row in zip(tools, convert.convert(tools, variants, "test", keep=folder)):
             assert not row["failed"], row["failed"]
@@ -107,6 +123,11 @@ def test_tools():
     convert.check_msl(text, chosen)
     other = [{**constant, "value": 7} if constant["id"] == 0 else constant for constant in chosen.constants]
     refused(lambda: convert.check_msl(text, chosen._replace(constants=other)), "workgroup size")
+    # So must a build that binds one buffer a slot.
+    many = next(v for v in variants if v.constants and v.name.startswith("adamw") and v.access == "descriptor")
+    text = convert.to_msl(tools[0], convert.freeze(many.spv, many.constants))
+    convert.check_msl(text, many)
+    refused(lambda: convert.check_msl(text, many._replace(access="joined")), "6 buffers")
 
 
 if PART == "logic":
