@@ -120,7 +120,7 @@ TEST_F(Short, BlockDiagonalAndMonarch) {
     const auto w = random_values(3 * 10 * 8, 6);
     const Placed weight(stream, DataType::f32, {3, 10, 8}, {}, w), y(stream, DataType::f32, {7, 30});
     matmul_into(witness, y, x.tensor, BlockDiagonal(weight));
-    expect_near(y, reference::matmul(x.matrix, reference::BlockDiagonal(reference::Tensor3(3, 10, 8, w))),
+    expect_near(y, reference::matmul(x.matrix, reference::BlockDiagonal{reference::Tensor3(3, 10, 8, w)}),
                 1e-5);
 
     const auto half = draw(DataType::f16, 5, 8, 7);
