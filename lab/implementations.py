@@ -26,7 +26,7 @@ def environment(entry):
     """This process's environment, in which RUNNER runs programs on the implementation."""
     result = {name: value for name, value in os.environ.items() if name not in FOREIGN}
     result.update(entry.get("environment", {}), DANAUS_VULKAN_PREFIX="")
-    if entry["stack"] == "current":
+    if entry["stack"] in ("current", "intel-shim"):
         result["DANAUS_VULKAN_PREFIX"] = current_prefix()
     elif entry["stack"] == "backports":
         result["DANAUS_VULKAN_PREFIX"] = os.path.join(ROOT, ".deps", "lab", "backports")
@@ -34,5 +34,8 @@ def environment(entry):
         result["VK_DRIVER_FILES"] = os.path.join(ROOT, ".deps", "lab", "swiftshader", "vk_swiftshader_icd.json")
     if "driver" in entry:
         result["DANAUS_VULKAN_DRIVER"] = entry["driver"]
-        result["DANAUS_VULKAN_PRELOAD"] = "lib%s_noop_drm_shim.so" % entry["shim"]
+        shim = "lib%s_noop_drm_shim.so" % entry["shim"]
+        if entry["stack"] == "intel-shim":
+            shim = os.path.join(ROOT, ".deps", "lab", "intel-shim", shim)
+        result["DANAUS_VULKAN_PRELOAD"] = shim
     return result
