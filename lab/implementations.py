@@ -17,9 +17,16 @@ def load():
 
 
 def current_prefix():
-    """Where the current stack lies: ./dev setup's, or, on a machine with a GPU, the laboratory's own."""
+    """Where the current stack lies: ./dev setup's, or, on a machine with a GPU or from before there were shims, the
+    laboratory's own (lab/fetch has the same rule)."""
     prefix = os.path.join(ROOT, ".deps", "vulkan")
-    return prefix if os.path.isfile(os.path.join(prefix, "suite")) else os.path.join(ROOT, ".deps", "lab", "current")
+    try:
+        with open(os.path.join(prefix, "packages"), encoding="utf-8") as file:
+            if any(line.startswith("mesa-drm-shim ") for line in file) and os.path.isfile(prefix + "/suite"):
+                return prefix
+    except OSError:
+        pass
+    return os.path.join(ROOT, ".deps", "lab", "current")
 
 
 def environment(entry):

@@ -27,7 +27,7 @@ constexpr std::array table{
         "swiftshader-queue-families", VK_DRIVER_ID_GOOGLE_SWIFTSHADER, 0, any, nullptr, nullptr,
         "nothing: families are counted before they are read",
         "vkGetPhysicalDeviceQueueFamilyProperties fills an array of any length with copies of its one family",
-        "SwiftShader of Chromium 156"},
+        "SwiftShader of Chromium 150 and 156"},
     Quirk{"moltenvk-address-atomics", VK_DRIVER_ID_MOLTENVK, 0, 10207, nullptr,
           [](Capabilities& c) { c.buffer_device_address = false; }, "device addresses",
           "its shader compiler refuses atomics through them, which stores of 16-bit elements are",
