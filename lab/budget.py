@@ -24,6 +24,12 @@ NAMES = {
     "turnip Mesa driver": {"Registers used": "registers", "Half-registers used": "half_registers",
                            "STP Count": "spills", "LDP Count": "fills", "Instruction Count": "instructions",
                            "Max Waves Per Core": "occupancy"},
+    # A compute pipeline is one executable: of the SIMD widths that were compiled, the one the driver runs. Registers are
+    # an estimate, of 32 bytes, of those alive at once at that width: a thread has 128, from Xe2 on 256, and more by a few
+    # may still fit. The driver tells no occupancy.
+    "Intel open-source Mesa driver": {"Max live registers": "registers", "Spills": "spills", "Fills": "fills",
+                                      "Scratch Memory Size": "scratch_bytes", "Instructions": "instructions",
+                                      "Workgroup Memory Size": "shared_bytes", "Max dispatch width": "simd_width"},
 }
 
 

@@ -179,13 +179,17 @@ kernels::MatmulDirect choose(const MultiplyProblem& p, const Capabilities& caps,
     kernel.tile_rows = tile_rows(p, caps, access);
     kernel.tile_columns =
         (cpu ? kernel.tile_rows == 32 && p.n >= 4 * kernel.local_size : p.n >= 4 * kernel.local_size) ? 4 : 2;
-    // Decoded along its rows, a weight has values and metadata of its own for every unrolled k: 8 of them do
-    // not fit into an Apple GPU's registers beside a full tile, and halve what other GPUs run at once.
-    const bool shallow = !cpu && is_sparse(p) && !p.contract_columns;
+    // 8 unrolled k do not fit beside a full tile into an Intel GPU's registers. Decoded along its rows, a
+    // weight has values and metadata of its own for each, which is too much for an Apple GPU even beside a
+    // smaller tile.
+    const bool along_rows = is_sparse(p) && !p.contract_columns;
+    const bool shallow = !cpu && (along_rows || kernel.tile_rows * kernel.tile_columns == 32);
     kernel.k_unroll = p.k >= 8 && !shallow ? 8 : p.k >= 4 ? 4 : 0;
 
     const bool narrow = size_of(p.a.type) == 2;
     kernel.a_pairs = narrow && p.a.column == 1 && even(p, p.a, p.m > 1 ? p.a.row : 0) ? 1 : 0;
+    // Nor do such a weight's columns beside halves of A that are loaded and unpacked one by one.
+    if (!cpu && along_rows && narrow && !kernel.a_pairs) kernel.tile_columns = 2;
     if (is_sparse(p)) {
         kernel.b_layout = p.contract_columns ? 0 : 1;
     } else if (p.b.column == 1 && p.n % 2 == 0 && even(p, p.b, p.k > 1 ? p.b.row : 0)) {

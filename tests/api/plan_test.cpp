@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <cmath>
 #include <map>
+#include <string_view>
 
 #include <gtest/gtest.h>
 
@@ -286,24 +287,37 @@ TEST(Plan, PastTheWorkgroupsOfEachDimension) {
     }
 }
 
-TEST(Plan, AWeightDecodedAlongItsRowsIsUnrolledLessOnGpus) {
+TEST(Plan, GpusUnrollFullTilesAndWeightsDecodedAlongTheirRowsLess) {
+    const auto constant = [](const kernels::Kernel& kernel, std::string_view name) {
+        const auto& constants = kernels::info(kernel.module).constants;
+        const auto found = std::find_if(constants.begin(), constants.end(),
+                                        [&](const auto& info) { return info.name == name; });
+        return kernel.constants.at(static_cast<std::size_t>(found - constants.begin()));
+    };
     for (const DeviceType type : {DeviceType::cpu, DeviceType::discrete})
-        for (const bool contract_columns : {false, true}) {
-            MultiplyProblem p = forward(64, 512, 512);
-            p.weight = kernels::MatmulDirect::Weight::sparse24;
-            p.contract_columns = contract_columns;
-            p.b = {{}, DataType::f32, 0, contract_columns ? 0u : 256u, contract_columns ? 256u : 0u, 0, 0};
-            p.metadata_word = 512 * 256;
-            p.metadata_words = 512 * 16;
-            const auto pieces = detail::plan(p, plain_device(type), Access::address);
-            ASSERT_EQ(pieces.size(), 1u);
-            const auto& constants = kernels::info(pieces[0].kernel.module).constants;
-            const auto unroll = std::find_if(constants.begin(), constants.end(),
-                                             [](const auto& info) { return info.name == "k_unroll"; });
-            ASSERT_NE(unroll, constants.end());
-            EXPECT_EQ(pieces[0].kernel.constants[static_cast<std::size_t>(unroll - constants.begin())],
-                      type == DeviceType::discrete && !contract_columns ? 4u : 8u);
-        }
+        for (const std::uint64_t rows : {4u, 64u})
+            for (const bool contract_columns : {false, true}) {
+                const bool gpu = type == DeviceType::discrete;
+                MultiplyProblem p = forward(rows, 512, 512);
+                p.weight = kernels::MatmulDirect::Weight::sparse24;
+                p.contract_columns = contract_columns;
+                p.b = {{}, DataType::f32, 0, contract_columns ? 0u : 256u, contract_columns ? 256u : 0u, 0,
+                       0};
+                p.metadata_word = 512 * 256;
+                p.metadata_words = 512 * 16;
+                const auto pieces = detail::plan(p, plain_device(type), Access::address);
+                ASSERT_EQ(pieces.size(), 1u);
+                EXPECT_EQ(constant(pieces[0].kernel, "k_unroll"),
+                          gpu && (rows == 64 || !contract_columns) ? 4u : 8u);
+                // Halves of A that come one by one leave no registers for four columns of such a weight.
+                p.a.type = p.b.type = DataType::f16;
+                p.a.offset = 1;
+                const auto halves = detail::plan(p, plain_device(type), Access::address);
+                ASSERT_EQ(halves.size(), 1u);
+                if (gpu) {
+                    EXPECT_EQ(constant(halves[0].kernel, "tile_columns"), contract_columns ? 4u : 2u);
+                }
+            }
 }
 
 TEST(Plan, RefusalsNameTheLimit) {
