@@ -42,7 +42,7 @@ Nothing here ran on its target. Metal was not compiled either: there is no Metal
 TAIL = """
 ## Not tried
 
-Intel (ANV) and Arm Mali (PanVK): Debian packages no stub for their kernel drivers. No GPU has run the library unless the
+Arm Mali (PanVK): there is no package of a stub for its kernel driver, and it was not built. No GPU has run the library unless the
 first table names one; `bench/on_gpu.sh` runs everything on a machine that has nothing but a driver and a carried build,
 and its file goes into `bench/results`.
 
