@@ -216,7 +216,8 @@ def main():
             print("%-26s %s; %s; %s (%s s)" % (row["id"], row["driver"], row["ran"], row["result"], row["seconds"]))
             sys.stdout.flush()
         rows += made
-    devices.record(rows, [job[0] for job in jobs], os.path.join(build, "matrix"), not arguments.keep_docs)
+        # After every job: a long run that is interrupted keeps what it has.
+        devices.record(rows, [job[0] for job in jobs], os.path.join(build, "matrix"), not arguments.keep_docs)
     bad = [row["id"] for row in rows if not good(row)] + failed
     print("matrix: %d rows run, %d not good%s" % (len(rows) + len(failed), len(bad),
                                                   ": " + ", ".join(bad) if bad else ""))
