@@ -72,7 +72,7 @@ def real_devices():
         if "tests" not in result or not result.get("info"):
             continue
         device = result["info"]["devices"][result["info"]["chosen"]]
-        failed = sum(test["failed"] or test["status"] != 0 for test in result["tests"])
+        failed = sum(bool(test["failed"] or test["status"]) for test in result["tests"])
         rows.append({"name": device["name"], "driver": "%(name)s %(info)s" % device["driver"], "compiler": "",
                      "subgroup_size": device["limits"]["subgroup_size"],
                      "ran": "whole suite without validation layers (%d programs)" % len(result["tests"]),

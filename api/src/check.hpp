@@ -43,6 +43,10 @@ std::uint64_t operand_limit(const Capabilities& capabilities, Access access, Dat
 /// element are never followed and may differ.
 bool same_layout(const Tensor& a, const Tensor& b);
 
+/// Whether the batch of `x` (…, tokens, features), of rank 2 or 3, continues its tokens, so that it is one
+/// longer list of tokens.
+bool continues(const Tensor& x);
+
 /// The operand that covers exactly the elements of `tensor`.
 Operand operand(const Tensor& tensor, Touch touch);
 

@@ -15,11 +15,6 @@ MatrixView blocked(const Tensor& x, FeatureLayout layout) {
     return view;
 }
 
-// Whether the batch of a rank-3 tensor continues its tokens.
-bool continues(const Tensor& x) {
-    return x.rank() == 2 || x.size(0) <= 1 || x.strides()[0] == x.size(1) * x.strides()[1];
-}
-
 }  // namespace
 
 void check_activations(const Recorder& recorder, const char* name, const Tensor& x, std::uint64_t features,

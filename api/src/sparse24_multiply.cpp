@@ -34,10 +34,6 @@ Shape result_shape(const Tensor& x, const Sparse24& a, bool transpose) {
     return x.rank() == 3 ? Shape{x.size(0), tokens, features} : Shape{tokens, features};
 }
 
-bool continues(const Tensor& x) {
-    return x.size(0) == 1 || x.strides()[0] == x.size(1) * x.strides()[1];
-}
-
 // Blocks are the inner batch; a batch of activations under one matrix is the outer one, or a longer list of
 // tokens.
 MultiplyProblem lower(const Tensor& out, const Tensor& x, const Sparse24& a, bool transpose) {

@@ -363,6 +363,10 @@ bool same_layout(const Tensor& a, const Tensor& b) {
     return true;
 }
 
+bool continues(const Tensor& x) {
+    return x.rank() == 2 || x.size(0) <= 1 || x.strides()[0] == x.size(1) * x.strides()[1];
+}
+
 Operand operand(const Tensor& tensor, Touch touch) {
     return {tensor.buffer(), tensor.offset() * size_of(tensor.type()), tensor.span() * size_of(tensor.type()),
             touch};

@@ -22,7 +22,7 @@ constexpr std::array table{
               c.cooperative_matrices.clear();
           },
           "cooperative matrices at subgroup sizes other than 8", "creating a pipeline with one crashes",
-          "Mesa 26.1.6 and 26.2.6, LP_NATIVE_VECTOR_WIDTH=128 and 512"},
+          "Mesa 26.2.6, LP_NATIVE_VECTOR_WIDTH=512"},
     Quirk{
         "swiftshader-queue-families", VK_DRIVER_ID_GOOGLE_SWIFTSHADER, 0, any, nullptr, nullptr,
         "nothing: families are counted before they are read",
