@@ -113,19 +113,12 @@ def write(path, text):
         file.write(text)
 
 
-def order(rows):
-    """Rows as the laboratory lists them; those it does not know come last, by id."""
-    with open(os.path.join(LAB, "implementations.json"), encoding="utf-8") as file:
-        known = [entry["id"] for entry in json.load(file)["implementations"]]
-    return sorted(rows, key=lambda row: (known.index(row["id"]) if row["id"] in known else len(known), row["id"]))
-
-
 def record(rows, jobs, folder, docs=True):
     """Puts the rows of a run in place of all that the same jobs recorded before, and forgets rows of jobs that are no
     more; writes folder/matrix.json and, unless told otherwise, docs/devices.json and the page."""
     ran = {row["job"] for row in rows}
     kept = [row for row in load() if row["job"] in jobs and row["job"] not in ran]
-    ordered = order(kept + rows)
+    ordered = sorted(kept + rows, key=lambda row: jobs.index(row["job"]))
     write(os.path.join(folder, "matrix.json"), json.dumps({"schema": 1, "rows": ordered}, indent=1) + "\n")
     if not docs:
         return

@@ -36,7 +36,7 @@ class Page(unittest.TestCase):
         self.record([row("simulated", result="failed: x"), row("swiftshader")], ["simulated", "swiftshader"])
         self.record([row("simulated-a", job="simulated"), row("simulated-b", job="simulated")],
                     ["simulated", "swiftshader"])
-        self.assertEqual(self.ids(), ["swiftshader", "simulated-a", "simulated-b"])
+        self.assertEqual(self.ids(), ["simulated-a", "simulated-b", "swiftshader"])
 
     def test_rows_of_jobs_that_are_no_more_are_forgotten(self):
         self.record([row("lavapipe"), row("old")], ["lavapipe", "old"])
