@@ -179,11 +179,11 @@ kernels::MatmulDirect choose(const MultiplyProblem& p, const Capabilities& caps,
     kernel.tile_rows = tile_rows(p, caps, access);
     kernel.tile_columns =
         (cpu ? kernel.tile_rows == 32 && p.n >= 4 * kernel.local_size : p.n >= 4 * kernel.local_size) ? 4 : 2;
-    // 8 unrolled k do not fit beside a full tile into an Intel GPU's registers. Decoded along its rows, a
-    // weight has values and metadata of its own for each, which is too much for an Apple GPU even beside a
-    // smaller tile.
+    // 8 unrolled k do not fit beside half a tile and more into an Intel GPU's registers. Decoded along its
+    // rows, a weight has values and metadata of its own for each, which is too much for an Apple GPU even
+    // beside a smaller tile.
     const bool along_rows = is_sparse(p) && !p.contract_columns;
-    const bool shallow = !cpu && (along_rows || kernel.tile_rows * kernel.tile_columns == 32);
+    const bool shallow = !cpu && (along_rows || kernel.tile_rows * kernel.tile_columns >= 16);
     kernel.k_unroll = p.k >= 8 && !shallow ? 8 : p.k >= 4 ? 4 : 0;
 
     const bool narrow = size_of(p.a.type) == 2;
