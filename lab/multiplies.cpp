@@ -1,6 +1,7 @@
 // Every kind of multiply that the plan tells apart, and the kernels that it chooses for them.
 #include "corpus.hpp"
 #include "multiply.hpp"
+#include "pack.hpp"
 
 #include <cstdint>
 #include <unordered_set>
@@ -66,13 +67,17 @@ public:
     // What the device cannot reach in one dispatch chooses nothing.
     void add(const MultiplyProblem& problem) {
         try {
+            // The pieces that are dispatched, and what a tuner might choose in their place.
             for (const detail::MultiplyPlan& piece : detail::plan(problem, capabilities_, access_))
                 kernels.insert(piece.kernel);
+            for (const detail::MultiplyPlan& other : detail::candidates(problem, capabilities_, access_))
+                kernels.insert(other.kernel);
         } catch (const Error& error) {
             if (error.kind() != ErrorKind::unsupported) throw;
         }
     }
 
+    [[nodiscard]] const Capabilities& capabilities() const { return capabilities_; }
     std::unordered_set<kernels::Kernel> kernels;
 
 private:
@@ -90,8 +95,8 @@ std::uint64_t mixed(std::uint64_t i) {
 
 // Sizes and layouts in full; the epilogues are spread over them without a pattern, which would tie them to a
 // layout.
-void add_all(Chosen& chosen, MultiplyProblem p, DataType type, DataType result, Layout b,
-             std::uint64_t& turn) {
+void add_all(Chosen& chosen, MultiplyProblem p, DataType type, DataType result, Layout b, std::uint64_t& turn,
+             bool packed = false) {
     for (const std::uint64_t m : sizes)
         for (const std::uint64_t n : sizes)
             for (const std::uint64_t k : depths)
@@ -114,6 +119,13 @@ void add_all(Chosen& chosen, MultiplyProblem p, DataType type, DataType result, 
                             p.b = view(type, k, n, b);
                         }
                         set_epilogue(p, mixed(++turn) % epilogues);
+                        if (packed) {
+                            const detail::PackLayout layout =
+                                detail::pack_layout(chosen.capabilities(), m, k);
+                            p.a = {{}, type, 0, layout.panel_elements(k), 0, 0, layout.elements(m, k)};
+                            p.a_panel = layout.panel;
+                            p.a_depth = layout.depth;
+                        }
                         chosen.add(p);
                     }
 }
@@ -125,7 +137,8 @@ Kernels multiply_kernels(const Capabilities& capabilities, Access access) {
     std::uint64_t turn = 0;
     for (const DataType type : floating)
         for (const DataType result : {type, DataType::f32}) {
-            for (const Layout b : layouts) add_all(chosen, {}, type, result, b, turn);
+            for (const Layout b : layouts)
+                for (const bool packed : {false, true}) add_all(chosen, {}, type, result, b, turn, packed);
             for (const bool contract_columns : {true, false}) {
                 MultiplyProblem sparse;
                 sparse.weight = Weight::sparse24;

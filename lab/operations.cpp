@@ -191,6 +191,8 @@ void multiplies(Recorder& r, const Shape& shape, Layout in, Layout out) {
         const Sparse24 a = empty_sparse24(r, type, {width, width});
         matmul_into(r, y, x, a);
         matmul_transposed_into(r, y, x, a);
+        matmul_into(r, y, x, pack(r, square));
+        matmul_into(r, y, x, pack(r, a));
     }
 }
 

@@ -17,6 +17,7 @@ namespace {
 
 Factor factor_of(const BlockDiagonal& w, bool transpose) {
     return {w.weight,
+            {},
             {w.in_block(), 1},
             {w.out_block(), 1},
             transpose ? "block_diagonal_transposed" : "block_diagonal"};

@@ -1,6 +1,7 @@
 #include "factor.hpp"
 
 #include "check.hpp"
+#include "pack.hpp"
 
 #include <algorithm>
 
@@ -34,19 +35,29 @@ Shape with_features(const Tensor& x, std::uint64_t features) {
     return shape;
 }
 
+Tensor new_inner(Recorder& recorder, const Tensor& x, std::uint64_t features) {
+    Epilogue epilogue;
+    epilogue.order = Order::feature_major;
+    return new_result(recorder, with_features(x, features), x.type(), epilogue);
+}
+
 void multiply_factor(Recorder& recorder, const Tensor& out, const Tensor& x, const Factor& factor,
                      bool transpose, const Epilogue& epilogue) {
     const Tensor& w = factor.weight;
+    const Shape& shape = w ? w.shape() : factor.packed.shape();
     const FeatureLayout from = transpose ? factor.out : factor.in, to = transpose ? factor.in : factor.out;
     MultiplyProblem p;
-    p.inner = w.size(0);
-    p.k = transpose ? w.size(1) : w.size(2);
-    p.n = transpose ? w.size(2) : w.size(1);
+    p.inner = shape[0];
+    p.k = transpose ? shape[1] : shape[2];
+    p.n = transpose ? shape[2] : shape[1];
     p.m = x.size(x.rank() - 2);
     p.outer = x.rank() == 3 ? x.size(0) : 1;
     p.a = blocked(x, from);
-    MatrixView weight{w.buffer(), w.type(), w.offset(), w.strides()[1], w.strides()[2], 0, w.strides()[0]};
-    p.b = transpose ? weight : transposed(weight);
+    if (w) {
+        const MatrixView weight{w.buffer(),     w.type(), w.offset(),    w.strides()[1],
+                                w.strides()[2], 0,        w.strides()[0]};
+        p.b = transpose ? weight : transposed(weight);
+    }
     p.c = blocked(out, to);
     if (p.outer > 1 && continues(x) && continues(out)) {
         p.m *= p.outer;
@@ -54,6 +65,8 @@ void multiply_factor(Recorder& recorder, const Tensor& out, const Tensor& x, con
     }
     p.label = factor.label;
     const Tensor residual = set_epilogue(p, epilogue, out, to.element, to.block);
+    if (!w)
+        p = with_packed(p, factor.packed.data(), {factor.packed.panel_rows(), factor.packed.panel_depth()});
     emit(recorder, p, out, residual);
 }
 

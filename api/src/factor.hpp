@@ -3,6 +3,8 @@
 
 #include "multiply.hpp"
 
+#include <danaus/packed.hpp>
+
 namespace danaus::detail {
 
 /// Where block b, element e of a factor lies among the features: b·block + e·element.
@@ -10,9 +12,10 @@ struct FeatureLayout {
     std::uint64_t block, element;
 };
 
-/// y_b = W_b·x_b for every token and block, W (blocks, out_block, in_block).
+/// y_b = W_b·x_b for every token and block, W (blocks, out_block, in_block), plain or packed.
 struct Factor {
     Tensor weight;
+    PackedWeight packed;
     FeatureLayout in, out;
     const char* label;
 };
@@ -22,6 +25,10 @@ void check_activations(const Recorder& recorder, const char* name, const Tensor&
                        const char* weight_name, DataType type);
 /// x's shape with other features.
 [[nodiscard]] Shape with_features(const Tensor& x, std::uint64_t features);
+
+/// A new tensor between two factors, features by tokens in memory: the second factor's stride is then one
+/// between rows, each of them contiguous.
+[[nodiscard]] Tensor new_inner(Recorder& recorder, const Tensor& x, std::uint64_t features);
 
 /// out = x·Fᵀ and, transposed, out = x·F. Operands are checked.
 void multiply_factor(Recorder& recorder, const Tensor& out, const Tensor& x, const Factor& factor,

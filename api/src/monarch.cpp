@@ -23,11 +23,11 @@ Monarch::Monarch(Tensor first, Tensor second) : w1(std::move(first)), w2(std::mo
 namespace {
 
 Factor first(const Monarch& w) {
-    return {w.w1, {w.w1.size(2), 1}, {w.w1.size(1), 1}, "monarch_first"};
+    return {w.w1, {}, {w.w1.size(2), 1}, {w.w1.size(1), 1}, "monarch_first"};
 }
 // Block L, element R at R·l + L: the stride permutations are the strides.
 Factor second(const Monarch& w) {
-    return {w.w2, {1, w.w2.size(0)}, {1, w.w2.size(0)}, "monarch_second"};
+    return {w.w2, {}, {1, w.w2.size(0)}, {1, w.w2.size(0)}, "monarch_second"};
 }
 
 void check_weights(const Recorder& recorder, const Monarch& w) {
@@ -54,22 +54,14 @@ void check_result(const Recorder& recorder, const Tensor& out, const char* name,
     require_apart(out, epilogue, "w2", w.w2);
 }
 
-// Features by tokens in memory: the second factor's stride l is then a stride between rows, each of them
-// contiguous.
-Tensor new_inner(Recorder& recorder, const Tensor& x, const Monarch& w) {
-    Epilogue epilogue;
-    epilogue.order = Order::feature_major;
-    return new_result(recorder, with_features(x, w.inner_features()), x.type(), epilogue);
-}
-
 Tensor inner_forward(Recorder& recorder, const Tensor& x, const Monarch& w) {
-    const Tensor t = new_inner(recorder, x, w);
+    const Tensor t = new_inner(recorder, x, w.inner_features());
     multiply_factor(recorder, t, x, first(w), false, {});
     return t;
 }
 
 Tensor inner_backward(Recorder& recorder, const Tensor& dy, const Monarch& w) {
-    const Tensor dt = new_inner(recorder, dy, w);
+    const Tensor dt = new_inner(recorder, dy, w.inner_features());
     multiply_factor(recorder, dt, dy, second(w), true, {});
     return dt;
 }

@@ -2,6 +2,7 @@
 #include "multiply.hpp"
 
 #include "check.hpp"
+#include "pack.hpp"
 
 #include <algorithm>
 
@@ -33,7 +34,7 @@ Packet packet_of(const MultiplyPlan& plan) {
     const MultiplyProblem& p = plan.problem;
     Packet packet;
     packet.kernel = plan.kernel;
-    packet.grid = plan.grid;
+    for (std::size_t i = 0; i < 3; ++i) packet.grid[i] = static_cast<std::uint32_t>(plan.grid[i]);
     packet.label = p.label;
     packet.work = std::max<std::uint64_t>(1, p.m * p.n * p.k * p.outer * p.inner);
 
@@ -44,8 +45,8 @@ Packet packet_of(const MultiplyPlan& plan) {
     f.n = static_cast<std::uint32_t>(p.n);
     f.k = static_cast<std::uint32_t>(p.k);
     f.inner = static_cast<std::uint32_t>(p.inner);
-    f.a_m = narrow32(p.a.row, m);
-    f.a_k = narrow32(p.a.column, k);
+    f.a_m = narrow32(p.a.row, m || p.a_panel);
+    f.a_k = p.a_panel ? p.a_panel : narrow32(p.a.column, k);
     f.a_outer = narrow32(p.a.outer, outer);
     f.a_inner = narrow32(p.a.inner, inner);
     f.b_k = narrow32(p.b.row, k || sparse);
@@ -62,7 +63,7 @@ Packet packet_of(const MultiplyPlan& plan) {
     if (sparse) f.meta = static_cast<std::uint32_t>(p.metadata_word - p.b.offset * size_of(p.b.type) / 4);
     packet.set_fields(f);
 
-    packet.operands[0] = operand_of(p.a, view_span(p, p.a, p.m, p.k), Touch::read);
+    packet.operands[0] = operand_of(p.a, span_a(p), Touch::read);
     packet.operands[1] = operand_of(p.b, span_b(p), Touch::read);
     const std::uint64_t result = view_span(p, p.c, p.m, p.n);
     packet.operands[2] = operand_of(p.c, result, Touch::read_write);
@@ -83,8 +84,10 @@ void emit(Recorder& recorder, const MultiplyProblem& problem, const Tensor& out,
         zero = empty(recorder, DataType::f32, {1});
         p.a = p.b = {zero.buffer(), p.a.type, zero.offset(), 0, 0, 0, 0};
         p.weight = kernels::MatmulDirect::Weight::dense;
+        p.a_panel = p.a_depth = 0;
         p.k = 1;
     }
+    if (packing_pays(p, recorder.device().capabilities())) p = packed_in_scratch(recorder, p);
     const auto plans = plan(p, recorder.device().capabilities(), recorder.device().access());
     if (zero) fill_into(recorder, zero, 0.0);
     if (residual) convert_into(recorder, out, residual);

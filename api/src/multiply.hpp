@@ -35,6 +35,11 @@ struct MultiplyProblem {
     std::uint64_t metadata_word = 0;   // first word of the metadata, from the buffer's start
     std::uint64_t metadata_words = 0;  // of all matrices from there on
 
+    // A packed (pack.comp): panels of a_panel rows, each a run of blocks of a_panel × a_depth elements, one
+    // for every a_depth steps of k, padded with zeros. a.row is then the elements of a panel, a.column
+    // unused.
+    std::uint32_t a_panel = 0, a_depth = 0;
+
     MatrixView bias;            // row or column = stride along m or n, inner = stride between problems
     MatrixView residual, aux;   // strides of c
     bool bias_on_rows = false;  // the bias runs along m
@@ -44,12 +49,26 @@ struct MultiplyProblem {
     std::string_view label = "matmul";
 };
 
+/// Where a problem's constants are the device's to choose: the kernel family and the tile that a workgroup
+/// computes. What a tuner measures and a table remembers.
+enum class Family : std::uint32_t { direct };
+struct Tile {
+    Family family = Family::direct;
+    std::uint32_t lanes = 0;    ///< invocations of a workgroup
+    std::uint32_t rows = 0;     ///< of the result, of an invocation (direct)
+    std::uint32_t columns = 0;  ///< likewise
+    std::uint32_t depth = 0;    ///< unrolled steps of k
+    bool exchanged = false;     ///< computes Cᵀ = Bᵀ·Aᵀ
+    [[nodiscard]] bool operator==(const Tile&) const noexcept = default;
+};
+
 /// Whether B is compressed.
 [[nodiscard]] bool is_sparse(const MultiplyProblem& problem);
 /// Elements from the first to the last one that `view` touches with these sizes, plus 1; of B, dense or
 /// compressed; of the bias.
 [[nodiscard]] std::uint64_t view_span(const MultiplyProblem& problem, const MatrixView& view,
                                       std::uint64_t rows, std::uint64_t columns);
+[[nodiscard]] std::uint64_t span_a(const MultiplyProblem& problem);
 [[nodiscard]] std::uint64_t span_b(const MultiplyProblem& problem);
 [[nodiscard]] std::uint64_t bias_span(const MultiplyProblem& problem);
 
@@ -57,8 +76,26 @@ struct MultiplyProblem {
 struct MultiplyPlan {
     MultiplyProblem problem;
     kernels::Kernel kernel;
-    std::array<std::uint32_t, 3> grid{};
+    std::array<std::uint64_t, 3> grid{};
+    Tile tile;
 };
+
+/// The ways to compute a problem in one dispatch that fit the device, the one that rules choose first.
+/// `problem` is within the device's reach (see plan()), but for the counts of workgroups. Without `all`,
+/// rules' choice is surely among them and little else.
+[[nodiscard]] std::vector<MultiplyPlan> candidates(const MultiplyProblem& problem,
+                                                   const Capabilities& capabilities, Access access,
+                                                   bool all = true);
+/// Those of one family, for the roles of A and B as they are; the first of them, or all.
+void add_direct(std::vector<MultiplyPlan>& out, const MultiplyProblem& problem,
+                const Capabilities& capabilities, Access access, bool all);
+
+/// The product with the roles of A and B exchanged: Cᵀ = Bᵀ·Aᵀ.
+[[nodiscard]] MultiplyProblem exchanged(MultiplyProblem problem);
+/// Whether a pair of elements may be moved at once from the view's start on.
+[[nodiscard]] bool starts_pairs(const MatrixView& view);
+/// Starts at a multiple of two elements and moves by even strides, so that pairs of elements are aligned.
+[[nodiscard]] bool even(const MultiplyProblem& problem, const MatrixView& view, std::uint64_t stride);
 
 /// Splits `problem` (k >= 1) into dispatches within the device's limits and chooses each one's kernel. Pure:
 /// looks at no buffer. Throws Error(unsupported) naming the limit when no split fits.

@@ -8,10 +8,11 @@
 // residual and aux have C's strides and type; residual may be C itself. Slots that EPILOGUE does not use are never
 // read. Included before the tiles (tile_a, tile_b_*, tile_store).
 // Promises the host makes with the constants below; the shader relies on them and checks nothing:
-//   K_UNROLL    the depth of the unrolled loop: k >= K_UNROLL; 0: there is no such loop, only the loop over single k
-//   A_PAIRS     16-bit operands: a_k = 1, a_m, a_outer, a_inner even, A starts at a word
+//   K_UNROLL    the depth of the unrolled loop: k >= K_UNROLL unless A is packed; 0: there is no such loop, only the loop over single k
+//   A_LAYOUT    see tile_a.glsl
 //   B_LAYOUT    see the B tile in use
-//   C_PAIRS     c_n = 1, c_m, c_outer, c_inner even, C, residual and aux start at a multiple of two elements
+//   C_LAYOUT    see tile_store.glsl; 1: c_n = 1, c_m, c_outer, c_inner even, C, residual and aux start at a multiple of
+//               two elements; 0 and 2 promise nothing
 //   EXACT       bit 0: m is a multiple of TILE_ROWS; bit 1: n is a multiple of LANES * TILE_COLUMNS
 // Clear flags are always right. Where a size is not exact, indices are clamped to the last row or column, so that
 // no load leaves its operand even in an invocation, or a masked branch, that stores nothing.
@@ -46,9 +47,9 @@ layout(constant_id = 3) const uint BIAS_TYPE = 0;
 layout(constant_id = 4) const uint TILE_ROWS = 64;
 layout(constant_id = 5) const uint TILE_COLUMNS = 2;  // even
 layout(constant_id = 6) const uint K_UNROLL = 8;      // 0, or even
-layout(constant_id = 7) const uint A_PAIRS = 0;
+layout(constant_id = 7) const uint A_LAYOUT = 0;
 layout(constant_id = 8) const uint B_LAYOUT = 0;
-layout(constant_id = 9) const uint C_PAIRS = 0;
+layout(constant_id = 9) const uint C_LAYOUT = 0;
 layout(constant_id = 10) const uint EXACT = 0;
 layout(constant_id = 11) const uint ACTIVATION = 0;
 layout(constant_id = 12) const uint EPILOGUE = 0;  // 1: bias, 2: residual, 4: aux, 8: bias along m

@@ -31,7 +31,7 @@
 void multiply_tile(uint k) {
     [[unroll]] for (uint r = 0; r < TILE_ROWS; ++r) {
         [[unroll]] for (uint j = 0; j < K_UNROLL; j += 2) {
-            const vec2 a = a_pair(r, k + j);
+            const vec2 a = a_pair(r, k, j);
             [[unroll]] for (uint c = 0; c < TILE_COLUMNS; ++c) {
                 accumulator[r][c] = fma(a.x, b_tile[j][c], accumulator[r][c]);
                 accumulator[r][c] = fma(a.y, b_tile[j + 1][c], accumulator[r][c]);
@@ -62,8 +62,8 @@ void main() {
     const uint left_over = K_UNROLL == 0 ? size_k : size_k % K_STEP;
     for (uint k = size_k - left_over; k < size_k; ++k) multiply_element(min(k, size_k - 1));
 
-    // Tested at the bottom, so that no masked run reaches behind the last k.
-    if (K_UNROLL != 0) {
+    // Tested at the bottom, so that no masked run reaches behind the last k. Only a packed A may be deeper than k.
+    if (K_UNROLL != 0 && (!A_PACKED || size_k >= K_UNROLL)) {
         uint k = 0;
         do {
             load_b_tile(k);

@@ -70,16 +70,19 @@ std::string broken(const MultiplyPlan& piece, const Capabilities& caps, Access a
         return v.offset % 2 == 0 && even(other, other_size) && even(v.outer, p.outer) &&
                even(v.inner, p.inner);
     };
-    if (constant["k_unroll"] > p.k) return "k_unroll";
-    if (constant["a_pairs"] && !(size_of(p.a.type) == 2 && p.a.column == 1 && pairs(p.a, p.a.row, p.m)))
-        return "a_pairs";
+    if (constant["k_unroll"] > p.k && !p.a_panel) return "k_unroll";
+    if ((constant["a_layout"] == 2) != (p.a_panel != 0)) return "a_layout 2";
+    if (p.a_panel && (p.a_panel % constant["tile_rows"] || constant["k_unroll"] != p.a_depth))
+        return "a tile that does not divide its panel";
+    if (constant["a_layout"] == 1 && !(size_of(p.a.type) == 2 && p.a.column == 1 && pairs(p.a, p.a.row, p.m)))
+        return "a_layout 1";
     if (constant["b_layout"] == 1 && !(p.b.column == 1 && p.n % 2 == 0 && pairs(p.b, p.b.row, p.k)))
         return "b_layout 1";
     if (constant["b_layout"] == 2 && !(p.b.row == 1 && pairs(p.b, p.b.column, p.n))) return "b_layout 2";
-    if (constant["c_pairs"]) {
-        if (!(p.c.column == 1 && pairs(p.c, p.c.row, p.m))) return "c_pairs";
-        if (p.has_residual && p.residual.offset % 2) return "c_pairs of the residual";
-        if (p.has_aux && p.aux.offset % 2) return "c_pairs of aux";
+    if (constant["c_layout"] == 1) {
+        if (!(p.c.column == 1 && pairs(p.c, p.c.row, p.m))) return "c_layout 1";
+        if (p.has_residual && p.residual.offset % 2) return "c_layout 1 of the residual";
+        if (p.has_aux && p.aux.offset % 2) return "c_layout 1 of aux";
     }
     const std::uint64_t tile = std::uint64_t{constant["local_size"]} * constant["tile_columns"];
     if ((constant["exact"] & 1) && p.m % constant["tile_rows"]) return "exact rows";
@@ -106,7 +109,7 @@ std::string broken(const MultiplyPlan& piece, const Capabilities& caps, Access a
     const auto fits = [&](const MatrixView& v, std::uint64_t elements) {
         return elements <= detail::operand_limit(caps, access, v.type);
     };
-    if (!fits(p.a, span(p, p.a, p.m, p.k))) return "x spans too much";
+    if (!fits(p.a, detail::span_a(p))) return "x spans too much";
     if (!fits(p.b, span(p, p.b, p.k, p.n))) return "the weight spans too much";
     if (!fits(p.c, span(p, p.c, p.m, p.n))) return "the result spans too much";
     if (p.has_bias &&
@@ -307,8 +310,10 @@ TEST(Plan, GpusUnrollFullTilesAndWeightsDecodedAlongTheirRowsLess) {
                 p.metadata_words = 512 * 16;
                 const auto pieces = detail::plan(p, plain_device(type), Access::address);
                 ASSERT_EQ(pieces.size(), 1u);
-                EXPECT_EQ(constant(pieces[0].kernel, "k_unroll"),
-                          gpu && (rows >= 4 || !contract_columns) ? 4u : 8u);
+                if (gpu) {
+                    EXPECT_EQ(constant(pieces[0].kernel, "k_unroll"),
+                              rows >= 4 || !contract_columns ? 4u : 8u);
+                }
                 // Halves of A that come one by one leave no registers for four columns of such a weight.
                 p.a.type = p.b.type = DataType::f16;
                 p.a.offset = 1;
@@ -349,7 +354,7 @@ TEST(Plan, RefusalsNameTheLimit) {
     MultiplyProblem turned = relu;
     turned.c.row = 1;
     turned.c.column = 2;
-    refused(turned, {"matmul", "weight spans", "f32", "2147483648"});
+    refused(turned, {"matmul", "x spans", "f32", "2147483648"});
     // A bias with far places is cut with the columns.
     MultiplyProblem bias = forward(2, 1 << 13, 2);
     bias.has_bias = true;

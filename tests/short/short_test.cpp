@@ -115,6 +115,13 @@ TEST_F(Short, Epilogue) {
     expect_near(db, bias, 1e-6);
 }
 
+TEST_F(Short, Packed) {
+    const auto x = draw(DataType::bf16, 5, 14, 15), w = draw(DataType::bf16, 11, 14, 16);
+    const Placed y(stream, DataType::f32, {5, 11});
+    matmul_into(witness, y, x.tensor, pack(witness, w.tensor));
+    expect_near(y, reference::matmul(x.matrix, w.matrix), 1e-5);
+}
+
 TEST_F(Short, BlockDiagonalAndMonarch) {
     const auto x = draw(DataType::f32, 7, 24, 5);
     const auto w = random_values(3 * 10 * 8, 6);
@@ -146,6 +153,8 @@ TEST_F(Short, Sparse24) {
         if (whole) {
             const Placed y(stream, type, {9, 12}), dense(stream, type, {12, 22});
             matmul_into(witness, y, x.tensor, sparse);
+            expect_near(y, reference::matmul(x.matrix, oracle), 1e-5);
+            matmul_into(witness, y, x.tensor, pack(witness, sparse));
             expect_near(y, reference::matmul(x.matrix, oracle), 1e-5);
             to_dense_into(witness, dense, sparse);
             expect_near(dense, reference::decompress(oracle), 0.0);

@@ -6,6 +6,7 @@
 #include <danaus/matmul.hpp>
 #include <danaus/monarch.hpp>
 #include <danaus/optimizer.hpp>
+#include <danaus/packed.hpp>
 #include <danaus/permutation.hpp>
 #include <danaus/random.hpp>
 #include <danaus/reduce.hpp>

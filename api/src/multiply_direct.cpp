@@ -1,0 +1,127 @@
+// Candidates of the direct family: register tiles without shared memory (shaders/matmul/direct.comp).
+#include "check.hpp"
+#include "multiply.hpp"
+
+#include <algorithm>
+#include <bit>
+#include <span>
+
+namespace danaus::detail {
+namespace {
+
+struct Shape2 {
+    std::uint32_t rows, columns, depth;
+};
+
+// Tiles of a CPU, measured (docs/kernels.md): tall ones amortise what the lanes gather of B, deep ones the
+// masks around a loop; those that come first serve where nothing was measured.
+constexpr Shape2 cpu_packed[] = {{128, 2, 0}, {64, 2, 0}, {32, 4, 0}, {32, 2, 0},
+                                 {16, 4, 0},  {16, 2, 0}, {8, 4, 0},  {8, 2, 0}};
+constexpr Shape2 cpu_plain[] = {{64, 2, 12}, {64, 2, 8},  {32, 4, 8}, {32, 2, 16}, {32, 4, 16},
+                                {16, 4, 8},  {16, 4, 16}, {8, 4, 8},  {8, 2, 16}};
+constexpr Shape2 cpu_scattered[] = {{32, 4, 8}, {32, 2, 8}, {16, 4, 8}, {16, 2, 16}, {64, 2, 8}};
+// Of a GPU, guesses that spill nowhere they were compiled for.
+constexpr Shape2 gpu_tiles[] = {{8, 4, 8}, {8, 2, 8}, {4, 4, 8}, {4, 2, 8}, {2, 2, 8}};
+
+bool is_cpu(const Capabilities& caps) {
+    return caps.type == DeviceType::cpu;
+}
+
+// What does not depend on the tile.
+kernels::MatmulDirect common(const MultiplyProblem& p, const Capabilities& caps) {
+    kernels::MatmulDirect kernel;
+    kernel.weight = p.weight;
+    // One subgroup a workgroup on a CPU, where a workgroup's subgroups run one after the other anyway.
+    kernel.local_size = is_cpu(caps) ? std::clamp(caps.subgroup_size, 4u, 16u) : 64;
+    while (kernel.local_size > std::min(caps.max_workgroup_invocations, caps.max_workgroup_size[0]))
+        kernel.local_size /= 2;
+    kernel.operand_type = static_cast<std::uint32_t>(p.a.type);
+    kernel.output_type = static_cast<std::uint32_t>(p.c.type);
+    kernel.bias_type = static_cast<std::uint32_t>(p.has_bias ? p.bias.type : p.c.type);
+    const bool narrow = size_of(p.a.type) == 2;
+    if (p.a_panel)
+        kernel.a_layout = 2;
+    else if (narrow && p.a.column == 1 && even(p, p.a, p.m > 1 ? p.a.row : 0))
+        kernel.a_layout = 1;
+    if (is_sparse(p)) {
+        kernel.b_layout = p.contract_columns ? 0 : 1;
+    } else if (p.b.column == 1 && p.n % 2 == 0 && even(p, p.b, p.k > 1 ? p.b.row : 0)) {
+        kernel.b_layout = 1;
+    } else if (p.b.row == 1 && even(p, p.b, p.n > 1 ? p.b.column : 0)) {
+        kernel.b_layout = 2;
+    }
+    bool pairs = p.c.column == 1 && even(p, p.c, p.m > 1 ? p.c.row : 0);
+    for (const auto& [present, view] : {std::pair{p.has_residual, &p.residual}, std::pair{p.has_aux, &p.aux}})
+        pairs = pairs && (!present || starts_pairs(*view));
+    kernel.c_layout = pairs ? 1 : p.c.row == 1 && p.m > 1 ? 2 : 0;
+    kernel.activation = static_cast<std::uint32_t>(p.activation);
+    kernel.epilogue = (p.has_bias ? 1u : 0u) | (p.has_residual ? 2u : 0u) | (p.has_aux ? 4u : 0u) |
+                      (p.has_bias && p.bias_on_rows ? 8u : 0u);
+    return kernel;
+}
+
+std::span<const Shape2> tiles_of(const MultiplyProblem& p, const Capabilities& caps, Access access) {
+    if (!is_cpu(caps)) return gpu_tiles;
+    if (p.a_panel) return cpu_packed;
+    const bool plain = p.a.type == DataType::f32 && (p.a.column == 1 || p.a.row == 1) && p.c.column == 1;
+    // Accesses that are checked against bounds or scattered are amortised over more columns.
+    return access == Access::address && plain ? std::span<const Shape2>(cpu_plain) : cpu_scattered;
+}
+
+// The largest depth up to `depth` that the sum has.
+std::uint32_t depth_for(const MultiplyProblem& p, std::uint32_t depth) {
+    if (p.k >= depth) return depth;
+    return p.k >= 16 ? 16 : p.k >= 12 ? 12 : p.k >= 8 ? 8 : p.k >= 4 ? 4 : 0;
+}
+
+}  // namespace
+
+void add_direct(std::vector<MultiplyPlan>& out, const MultiplyProblem& p, const Capabilities& caps,
+                Access access, bool all) {
+    kernels::MatmulDirect kernel = common(p, caps);
+    const bool cpu = is_cpu(caps), narrow = size_of(p.a.type) == 2;
+    // Decoded along its rows, a weight has values and metadata of its own for each unrolled k.
+    const bool along_rows = is_sparse(p) && !p.contract_columns;
+    const auto rows_at_most =
+        static_cast<std::uint32_t>(std::bit_floor(std::clamp<std::uint64_t>(p.m, 1, 128)));
+    const std::size_t begin = out.size();
+    for (const Shape2& shape : tiles_of(p, caps, access)) {
+        if (p.a_panel) {
+            // The packing fixed the depth, and tiles divide its panels.
+            if (p.a_panel % shape.rows != 0) continue;
+            // Under descriptors every element is checked on its own: tall tiles take seconds to compile.
+            if (cpu && access == Access::descriptor && shape.rows > 32) continue;
+            kernel.tile_rows = shape.rows;
+            kernel.k_unroll = p.a_depth;
+        } else {
+            kernel.tile_rows = std::min(shape.rows, rows_at_most);
+            kernel.k_unroll = depth_for(p, shape.depth);
+        }
+        kernel.tile_columns =
+            shape.columns == 4 && p.n < 4 * std::uint64_t{kernel.local_size} ? 2 : shape.columns;
+        if (!cpu && !p.a_panel) {
+            // 8 unrolled k do not fit beside half a tile and more into an Intel GPU's registers, nor beside
+            // such a weight's own values into an Apple GPU's.
+            if ((along_rows || kernel.tile_rows * kernel.tile_columns >= 16) && kernel.k_unroll > 4)
+                kernel.k_unroll = 4;
+            // Nor do its columns beside halves of A that are loaded and unpacked one by one.
+            if (along_rows && narrow && kernel.a_layout == 0) kernel.tile_columns = 2;
+        }
+        // Knowing that no column is cut off shortens 16-bit stores; f32 gains nothing from it.
+        const std::uint64_t width = std::uint64_t{kernel.local_size} * kernel.tile_columns;
+        kernel.exact = size_of(p.c.type) == 2 && p.n % width == 0 ? 2 : 0;
+        MultiplyPlan plan;
+        plan.problem = p;
+        plan.kernel = kernel.kernel();
+        plan.grid = {divide_up(p.n, width), p.outer * p.inner, divide_up(p.m, kernel.tile_rows)};
+        plan.tile = {Family::direct,      kernel.local_size, kernel.tile_rows,
+                     kernel.tile_columns, kernel.k_unroll,   false};
+        // A small problem makes some of them the same.
+        const bool known = std::any_of(out.begin() + static_cast<std::ptrdiff_t>(begin), out.end(),
+                                       [&](const MultiplyPlan& other) { return other.tile == plan.tile; });
+        if (!known) out.push_back(std::move(plan));
+        if (!all && out.size() > begin) return;
+    }
+}
+
+}  // namespace danaus::detail

@@ -1,0 +1,160 @@
+// Packing: layouts, and the packets that write them.
+#include "pack.hpp"
+
+#include "check.hpp"
+
+#include <algorithm>
+#include <bit>
+#include <limits>
+
+namespace danaus::detail {
+
+std::uint64_t PackLayout::panel_elements(std::uint64_t k) const {
+    return divide_up(k, depth) * depth * panel;
+}
+
+std::uint64_t PackLayout::elements(std::uint64_t rows, std::uint64_t k) const {
+    return divide_up(rows, panel) * panel_elements(k);
+}
+
+PackLayout pack_layout(const Capabilities& caps, std::uint64_t rows, std::uint64_t k) {
+    const bool cpu = caps.type == DeviceType::cpu;
+    // Tall panels where the padding is small beside them.
+    PackLayout layout{8, 4};
+    for (const std::uint32_t panel : {16u, 32u, 64u, 128u})
+        if (cpu && divide_up(rows, panel) * panel <= rows + rows / 8) layout.panel = panel;
+    // Steps of 12 are fastest on a CPU (docs/kernels.md); what they leave over is done one by one.
+    double least = std::numeric_limits<double>::infinity();
+    for (const auto& [depth, step] : {std::pair{12u, 1.0}, {16u, 1.06}, {8u, 1.1}, {4u, 1.5}}) {
+        const double cost =
+            static_cast<double>(k / depth * depth) * step + static_cast<double>(k % depth) * 4.0;
+        if (cpu && cost < least) {
+            least = cost;
+            layout.depth = depth;
+        }
+    }
+    return layout;
+}
+
+namespace {
+
+struct Fields {
+    std::uint32_t rows, k, batch, panels, blocks;
+    std::uint32_t row_stride, k_stride, batch_stride;
+    std::uint32_t meta;
+};
+
+std::uint64_t source_span(const PackSource& s) {
+    const std::uint64_t size = size_of(s.view.type);
+    if (s.weight != kernels::Pack::Weight::dense)
+        return ((s.metadata_word + s.metadata_words) * 4 - s.view.offset * size) / size;
+    return 1 + (s.rows - 1) * s.view.row + (s.k - 1) * s.view.column + (s.batch - 1) * s.view.inner;
+}
+
+void record_piece(Recorder& recorder, const Tensor& data, PackLayout layout, const PackSource& s) {
+    const Capabilities& caps = recorder.device().capabilities();
+    const bool sparse = s.weight != kernels::Pack::Weight::dense;
+    const std::uint64_t size = size_of(s.view.type);
+    kernels::Pack kernel;
+    kernel.weight = s.weight;
+    kernel.type = static_cast<std::uint32_t>(s.view.type);
+    kernel.panel_rows = layout.panel;
+    kernel.panel_depth = layout.depth;
+    const std::uint64_t panels = divide_up(s.rows, layout.panel), blocks = divide_up(s.k, layout.depth);
+    Fields f{};
+    f.rows = static_cast<std::uint32_t>(s.rows);
+    f.k = static_cast<std::uint32_t>(s.k);
+    f.batch = static_cast<std::uint32_t>(s.batch);
+    f.panels = static_cast<std::uint32_t>(panels);
+    f.blocks = static_cast<std::uint32_t>(blocks);
+    f.row_stride = s.rows > 1 ? static_cast<std::uint32_t>(s.view.row) : 0;
+    f.k_stride = s.k > 1 ? static_cast<std::uint32_t>(s.view.column) : 0;
+    f.batch_stride = s.batch > 1 ? static_cast<std::uint32_t>(s.view.inner) : 0;
+    if (sparse) f.meta = static_cast<std::uint32_t>(s.metadata_word - s.view.offset * size / 4);
+
+    Packet packet;
+    packet.kernel = kernel.kernel();
+    const auto most = [&](std::size_t i) { return std::uint64_t{caps.max_workgroup_count[i]}; };
+    const std::uint64_t words = std::uint64_t{layout.panel} * layout.depth * size / 4;
+    packet.grid = {static_cast<std::uint32_t>(divide_up(words, kernel.local_size)),
+                   static_cast<std::uint32_t>(std::min(blocks, most(1))),
+                   static_cast<std::uint32_t>(std::min(panels * s.batch, most(2)))};
+    packet.operands[0] = {s.view.buffer, s.view.offset * size, source_span(s) * size, Touch::read};
+    packet.operands[1] = {data.buffer(), data.offset() * size, s.batch * layout.elements(s.rows, s.k) * size,
+                          Touch::write};
+    packet.set_fields(f);
+    packet.work = s.batch * layout.elements(s.rows, s.k);
+    packet.label = "pack";
+    recorder.record(packet);
+}
+
+}  // namespace
+
+// Halves what one dispatch cannot reach: batches, then rows in whole panels.
+void record_pack(Recorder& recorder, const Tensor& data, PackLayout layout, const PackSource& s) {
+    if (s.rows == 0 || s.k == 0 || s.batch == 0) return;
+    const std::uint64_t limit =
+        operand_limit(recorder.device().capabilities(), recorder.device().access(), s.view.type);
+    const std::uint64_t matrix = layout.elements(s.rows, s.k);
+    const bool dense = s.weight == kernels::Pack::Weight::dense;
+    if (source_span(s) <= limit && s.batch * matrix <= limit) return record_piece(recorder, data, layout, s);
+    PackSource first = s, second = s;
+    std::uint64_t written = 0;
+    if (dense && s.batch > 1) {
+        first.batch = s.batch / 2;
+        second.batch = s.batch - first.batch;
+        second.view.offset += first.batch * s.view.inner;
+        written = first.batch * matrix;
+    } else if (dense && s.rows > layout.panel) {
+        first.rows = divide_up(s.rows / 2, layout.panel) * layout.panel;
+        second.rows = s.rows - first.rows;
+        second.view.offset += first.rows * s.view.row;
+        written = layout.elements(first.rows, s.k);
+    } else {
+        throw Error(
+            ErrorKind::unsupported,
+            fmt::format(
+                "pack: {} rows of {} columns span {} elements, {} packed; one dispatch on {} reaches {}",
+                s.rows, s.k, source_span(s), matrix, recorder.device().capabilities().name, limit));
+    }
+    record_pack(recorder, data, layout, first);
+    record_pack(recorder, data.slice(0, written, data.size(0)), layout, second);
+}
+
+MultiplyProblem with_packed(const MultiplyProblem& problem, const Tensor& data, PackLayout layout) {
+    MultiplyProblem p = exchanged(problem);
+    const std::uint64_t matrix = layout.elements(p.m, p.k);
+    p.weight = kernels::MatmulDirect::Weight::dense;
+    p.metadata_word = p.metadata_words = 0;
+    p.contract_columns = true;
+    p.a = {data.buffer(), data.type(), data.offset(), layout.panel_elements(p.k), 0, 0, matrix};
+    p.a_panel = layout.panel;
+    p.a_depth = layout.depth;
+    return p;
+}
+
+bool packing_pays(const MultiplyProblem& p, const Capabilities& caps) {
+    if (caps.type != DeviceType::cpu || p.a_panel || (is_sparse(p) && !p.contract_columns)) return false;
+    // One weight for all: a batch of weights is packed as such only where it is the inner one.
+    if (p.outer > 1 && (is_sparse(p) || p.b.outer != 0)) return false;
+    return p.m * p.outer >= 256 && p.n >= 128 && p.k >= 128;
+}
+
+MultiplyProblem packed_in_scratch(Recorder& recorder, const MultiplyProblem& p) {
+    const PackLayout layout = pack_layout(recorder.device().capabilities(), p.n, p.k);
+    PackSource source;
+    source.view = transposed(p.b);
+    source.rows = p.n;
+    source.k = p.k;
+    source.batch = p.inner;
+    if (is_sparse(p)) {
+        source.weight = kernels::Pack::Weight::sparse24;
+        source.metadata_word = p.metadata_word;
+        source.metadata_words = p.metadata_words;
+    }
+    const Tensor data = empty(recorder, p.b.type, {source.batch * layout.elements(p.n, p.k)});
+    record_pack(recorder, data, layout, source);
+    return with_packed(p, data, layout);
+}
+
+}  // namespace danaus::detail

@@ -1,0 +1,40 @@
+// Laying a weight out for A_LAYOUT 2 of the direct kernels (tile_a.glsl), as a PackedWeight or as scratch.
+#pragma once
+
+#include "multiply.hpp"
+
+#include <danaus/packed.hpp>
+
+namespace danaus::detail {
+
+struct PackLayout {
+    std::uint32_t panel = 0, depth = 0;  ///< rows and columns of a block
+    /// Elements of a panel of a weight with `k` columns; of a weight with `rows` rows.
+    [[nodiscard]] std::uint64_t panel_elements(std::uint64_t k) const;
+    [[nodiscard]] std::uint64_t elements(std::uint64_t rows, std::uint64_t k) const;
+};
+/// The layout that the device's kernels like best for weights of this size.
+[[nodiscard]] PackLayout pack_layout(const Capabilities& capabilities, std::uint64_t rows, std::uint64_t k);
+
+/// `batch` weights of rows × k elements: view.row along rows, view.column along k, view.inner between
+/// weights. Or compressed ones, as in a MultiplyProblem that contracts along columns; view.row is then the
+/// values of a row.
+struct PackSource {
+    MatrixView view;
+    std::uint64_t rows = 0, k = 0, batch = 1;
+    kernels::Pack::Weight weight = kernels::Pack::Weight::dense;
+    std::uint64_t metadata_word = 0, metadata_words = 0;
+};
+/// Records the packing into `data`, contiguous and of layout.elements(…) · batch elements.
+void record_pack(Recorder& recorder, const Tensor& data, PackLayout layout, const PackSource& source);
+
+/// `problem` = x·Wᵀ with the weight W as B, read from `data` instead: roles are exchanged, W is A.
+[[nodiscard]] MultiplyProblem with_packed(const MultiplyProblem& problem, const Tensor& data,
+                                          PackLayout layout);
+
+/// Whether to pack the weight of `problem` into scratch for this one multiply.
+[[nodiscard]] bool packing_pays(const MultiplyProblem& problem, const Capabilities& capabilities);
+/// Packs it: the problem to compute instead.
+[[nodiscard]] MultiplyProblem packed_in_scratch(Recorder& recorder, const MultiplyProblem& problem);
+
+}  // namespace danaus::detail
