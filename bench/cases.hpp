@@ -65,8 +65,4 @@ struct Case {
 /// Every case, in the order in which they run.
 [[nodiscard]] std::vector<Case> all_cases();
 
-/// The two cases whose rates stand for what the device can do.
-inline constexpr const char* copy_yardstick = "copy/f32/4096x4096";
-inline constexpr const char* multiply_yardstick = "matmul/f32/512x512x512";
-
 }  // namespace danaus::bench

@@ -6,7 +6,6 @@
 #include <cstdio>
 #include <filesystem>
 #include <fstream>
-#include <map>
 #include <regex>
 
 #include <CLI/CLI.hpp>
@@ -28,7 +27,8 @@ public:
         : arguments_(arguments),
           blas_(blas),
           device_(open(arguments, access)),
-          stream_(profiling_stream(device_)) {}
+          stream_(profiling_stream(device_)),
+          rates_(measure_rates(stream_, arguments.measure)) {}
 
     [[nodiscard]] const Device& device() const { return device_; }
     [[nodiscard]] const Rates& rates() const { return rates_; }
@@ -36,23 +36,8 @@ public:
         return device_.access() == Access::address ? "address" : "descriptor";
     }
 
-    /// Runs the cases that stand for the device's rates. Their results are kept for run().
-    void measure_rates(const std::vector<Case>& cases) {
-        const Tensor word(device_, DataType::u32, {1});
-        rates_.launch_ns =
-            measure(
-                stream_, [&](Recorder& recorder) { fill_into(recorder, word, 1.0); }, arguments_.measure)
-                .device.median;
-        for (const Case& one : cases) {
-            if (one.name() == copy_yardstick) rates_.bytes_per_ns = run(one).gigabytes_per_second();
-            if (one.name() == multiply_yardstick) rates_.flops_per_ns = run(one).gflops();
-        }
-    }
-
-    /// Verifies and times one case, once.
-    const Result& run(const Case& one) {
-        const auto known = results_.find(one.name());
-        if (known != results_.end()) return known->second;
+    /// Verifies and times one case.
+    [[nodiscard]] Result run(const Case& one) {
         const Job job = one.prepare(stream_);
         try {
             verify(stream_, job);
@@ -64,7 +49,7 @@ public:
                       job.bytes,  job.yardstick.what, job.yardstick.multiply_adds,
                       {}};
         result.measured = measure(stream_, job, blas_, arguments_.measure);
-        return results_.emplace(one.name(), std::move(result)).first->second;
+        return result;
     }
 
 private:
@@ -83,13 +68,12 @@ private:
     Device device_;
     Stream stream_;
     Rates rates_;
-    std::map<std::string, Result> results_;
 };
 
 nlohmann::ordered_json header(const Session& session, const std::string& access, const Blas* blas,
                               const Arguments& arguments, double load) {
     const Capabilities& caps = session.device().capabilities();
-    return {{"schema", 1},
+    return {{"schema", 2},
             {"date", utc_date()},
             {"git", revision},
             {"device", caps.name},
@@ -155,12 +139,10 @@ void run(const Arguments& arguments) {
                             : "OpenBLAS was not found (libopenblas.so.0), so nothing is compared with it");
             fmt::print("{}\n", arguments.csv ? csv_header() : table_header(blas != nullptr));
         }
-        session.measure_rates(cases);
         const Rates& rates = session.rates();
-        json["rates"][session.access()] = {
-            {"gb_per_s", rates.bytes_per_ns}, {"gflops", rates.flops_per_ns}, {"launch_ns", rates.launch_ns}};
+        json["rates"][session.access()] = to_json(rates);
         for (const Case& one : chosen) {
-            const Result& result = session.run(one);
+            const Result result = session.run(one);
             fmt::print("{}\n",
                        arguments.csv ? csv_row(result, rates) : table_row(result, rates, blas != nullptr));
             std::fflush(stdout);
