@@ -42,10 +42,10 @@ struct Job {
     /// Records the operation into its outputs, always the same ones: the hazard between two of them is the
     /// barrier between repetitions.
     std::function<void(Recorder&)> record;
-    /// Fills outputs and derived inputs from the other operands, in double precision, rounded where the
-    /// device stores; it may change inputs (prune them) before they are uploaded. Inputs are integers so
-    /// small that the sums are exact in f32.
-    std::function<void(std::vector<std::vector<double>>& operands)> oracle;
+    /// Fills outputs and derived inputs from the other operands, with sums in double precision, rounded where
+    /// the device stores; of large products only a sample. It may change inputs (prune them) before they are
+    /// uploaded. Inputs are integers so small that the sums are exact in f32.
+    std::function<void(std::vector<std::vector<float>>& operands)> oracle;
     Yardstick yardstick;
     std::uint64_t multiply_adds = 0;
     std::uint64_t bytes = 0;  ///< that have to move at the least: every operand of the device once

@@ -2,10 +2,12 @@
 #include "host.hpp"
 #include "report.hpp"
 #include "revision.hpp"
+#include "verify.hpp"
 
 #include <cstdio>
 #include <filesystem>
 #include <fstream>
+#include <map>
 #include <regex>
 
 #include <CLI/CLI.hpp>
@@ -27,7 +29,7 @@ public:
         : arguments_(arguments),
           blas_(blas),
           device_(open(arguments, access)),
-          stream_(profiling_stream(device_)),
+          stream_(stream_for(device_, arguments.measure.timing)),
           rates_(measure_rates(stream_, arguments.measure)) {}
 
     [[nodiscard]] const Device& device() const { return device_; }
@@ -86,7 +88,9 @@ nlohmann::ordered_json header(const Session& session, const std::string& access,
             {"cpu", {{"name", cpu_name()}, {"threads", cpu_threads()}, {"load_average", load}}},
             {"openblas", blas ? nlohmann::ordered_json(blas->description()) : nlohmann::ordered_json()},
             {"options",
-             {{"min_time", arguments.measure.min_time}, {"repetitions", arguments.measure.repetitions}}},
+             {{"timing", to_string(arguments.measure.timing)},
+              {"min_time", arguments.measure.min_time},
+              {"repetitions", arguments.measure.repetitions}}},
             {"rates", nlohmann::ordered_json::object()},
             {"cases", nlohmann::ordered_json::array()}};
 }
@@ -156,6 +160,7 @@ void run(const Arguments& arguments) {
 }  // namespace danaus::bench
 
 int main(int argc, char** argv) {
+    using danaus::bench::TimingMode;
     danaus::bench::Arguments arguments;
     CLI::App app{"Times every multiply of the library on a Vulkan device, beside OpenBLAS on the processor."};
     app.add_option("--filter", arguments.filter, "only cases whose name matches this regular expression")
@@ -170,6 +175,15 @@ int main(int argc, char** argv) {
                    "turns that device and OpenBLAS take, at least")
         ->capture_default_str()
         ->check(CLI::Range(1, 1000000));
+    const std::map<std::string, TimingMode> modes{{"submit", TimingMode::submit},
+                                                  {"dispatch", TimingMode::dispatch},
+                                                  {"timestamp", TimingMode::timestamp}};
+    app.add_option(
+           "--timing", arguments.measure.timing,
+           "submit (host time of one operation, submitted alone and waited for), dispatch (host time of "
+           "a batch submitted at once, per operation) or timestamp (device time of the dispatches); "
+           "else timestamp where it can be had, dispatch elsewhere")
+        ->transform(CLI::CheckedTransformer(modes));
     app.add_option("--device", arguments.device,
                    "index, UUID or part of a name; else DANAUS_DEVICE, else the best device");
     app.add_option("--access", arguments.access, "how kernels reach memory; else the device's default")

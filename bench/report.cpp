@@ -50,7 +50,7 @@ nlohmann::ordered_json to_json(const Result& r, const Rates& rates) {
     json["dtype"] = r.dtype;
     json["access"] = r.access;
     json["regime"] = regime(r, rates);
-    json["timing"] = r.measured.timing;
+    json["timing"] = to_string(r.measured.timing);
     json["dispatches"] = r.measured.dispatches;
     json["multiply_adds"] = r.multiply_adds;
     json["bytes"] = r.bytes;
@@ -95,7 +95,7 @@ std::string csv_row(const Result& r, const Rates& rates) {
     const Statistics& s = r.measured.device;
     std::string line = fmt::format(
         "{},{},{},{},{},{:.0f},{:.0f},{:.0f},{},{:.3f},{:.4f},{:.3f},{:.4f}", r.name, r.access, r.dtype,
-        regime(r, rates), r.measured.timing, s.median, s.minimum, s.maximum, s.samples, r.gflops(),
+        regime(r, rates), to_string(r.measured.timing), s.median, s.minimum, s.maximum, s.samples, r.gflops(),
         r.gflops() / rates.flops_per_ns, r.gigabytes_per_second(), r.gigabytes_per_second() / rates.memory());
     line += r.measured.speedup
                 ? fmt::format(",{:.0f},{:.4f}", r.measured.yardstick->median, *r.measured.speedup)

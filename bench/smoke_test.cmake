@@ -33,6 +33,17 @@ foreach(key IN ITEMS median min max)
     endif()
 endforeach()
 
+foreach(mode IN ITEMS submit dispatch)
+    execute_process(COMMAND ${RUNNER} "${BENCH}" --filter "^${name}$" --json "${json}" --timing ${mode} --min-time 0
+                            --repetitions 1
+        OUTPUT_VARIABLE output ERROR_VARIABLE output RESULT_VARIABLE status)
+    file(READ "${json}" text)
+    string(JSON timing GET "${text}" cases 0 timing)
+    if(NOT status EQUAL 0 OR NOT timing STREQUAL mode)
+        message(FATAL_ERROR "--timing ${mode}: exit status ${status}, timing ${timing}\n${output}")
+    endif()
+endforeach()
+
 # What cannot be done is said in one line.
 execute_process(COMMAND ${RUNNER} "${BENCH}" --filter nothing_of_this_name
     OUTPUT_VARIABLE output ERROR_VARIABLE error RESULT_VARIABLE status)
