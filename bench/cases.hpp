@@ -57,8 +57,12 @@ struct Case {
     std::string dtype;      ///< "f32"
     std::string size;       ///< "1024x1024x1024": rows × columns × contraction of the product
     std::vector<std::pair<std::string, std::uint64_t>> shape;
+    /// Suites ("quick", "full": all of quick and larger shapes, "sweep") and what the case stands for
+    /// ("gpt2").
+    std::vector<std::string> tags;
     std::function<Job(Stream&)> prepare;
 
+    [[nodiscard]] bool has(const std::string& tag) const;
     [[nodiscard]] std::string name() const { return operation + '/' + dtype + '/' + size; }
 };
 

@@ -117,7 +117,7 @@ struct MonarchSizes {
 };
 
 MonarchSizes monarch_sizes(const Sizes& s) {
-    const std::uint64_t p = s.in / s.blocks, out = s.out / s.blocks, q = std::min(p, out);
+    const std::uint64_t p = s.in / s.blocks, out = s.out / s.blocks, q = s.q ? s.q : std::min(p, out);
     return {s.blocks, q, p, s.blocks, out, q};
 }
 

@@ -1,75 +1,26 @@
 // danaus-bench: times every multiply of the library on a Vulkan device, beside OpenBLAS on the processor.
 #include "host.hpp"
-#include "report.hpp"
 #include "revision.hpp"
-#include "verify.hpp"
+#include "session.hpp"
 
 #include <cstdio>
 #include <filesystem>
 #include <fstream>
 #include <map>
 #include <regex>
+#include <set>
 
 #include <CLI/CLI.hpp>
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 namespace danaus::bench {
 namespace {
 
 struct Arguments {
-    std::string filter, json, device, access;
+    std::string filter, suite, json, access;
     bool csv = false, list = false;
-    MeasureOptions measure;
-};
-
-// One way of reaching memory: a device, its measured rates, and the results of its cases.
-class Session {
-public:
-    Session(const Arguments& arguments, std::optional<Access> access, const Blas* blas)
-        : arguments_(arguments),
-          blas_(blas),
-          device_(open(arguments, access)),
-          stream_(stream_for(device_, arguments.measure.timing)),
-          rates_(measure_rates(stream_, arguments.measure)) {}
-
-    [[nodiscard]] const Device& device() const { return device_; }
-    [[nodiscard]] const Rates& rates() const { return rates_; }
-    [[nodiscard]] std::string access() const {
-        return device_.access() == Access::address ? "address" : "descriptor";
-    }
-
-    /// Verifies and times one case.
-    [[nodiscard]] Result run(const Case& one) {
-        const Job job = one.prepare(stream_);
-        try {
-            verify(stream_, job);
-        } catch (const Error& error) {
-            throw Error(error.kind(), fmt::format("{} ({}): {}", one.name(), access(), error.what()));
-        }
-        Result result{one.name(), one.operation,      one.dtype,
-                      access(),   one.shape,          job.multiply_adds,
-                      job.bytes,  job.yardstick.what, job.yardstick.multiply_adds,
-                      {}};
-        result.measured = measure(stream_, job, blas_, arguments_.measure);
-        return result;
-    }
-
-private:
-    static Device open(const Arguments& arguments, std::optional<Access> access) {
-        DeviceOptions options;
-        if (!arguments.device.empty()) options.select = arguments.device;
-        options.access = access;
-        options.on_message = [](Severity, std::string_view text) {
-            fmt::print(stderr, "danaus-bench: {}\n", text);
-        };
-        return Device::open(options);
-    }
-
-    const Arguments& arguments_;
-    const Blas* blas_;
-    Device device_;
-    Stream stream_;
-    Rates rates_;
+    SessionOptions session;
 };
 
 nlohmann::ordered_json header(const Session& session, const std::string& access, const Blas* blas,
@@ -88,10 +39,13 @@ nlohmann::ordered_json header(const Session& session, const std::string& access,
             {"cpu", {{"name", cpu_name()}, {"threads", cpu_threads()}, {"load_average", load}}},
             {"openblas", blas ? nlohmann::ordered_json(blas->description()) : nlohmann::ordered_json()},
             {"options",
-             {{"timing", to_string(arguments.measure.timing)},
-              {"min_time", arguments.measure.min_time},
-              {"repetitions", arguments.measure.repetitions}}},
+             {{"suite", arguments.suite},
+              {"filter", arguments.filter},
+              {"timing", to_string(arguments.session.measure.timing)},
+              {"min_time", arguments.session.measure.min_time},
+              {"repetitions", arguments.session.measure.repetitions}}},
             {"rates", nlohmann::ordered_json::object()},
+            {"skipped", nlohmann::ordered_json::array()},
             {"cases", nlohmann::ordered_json::array()}};
 }
 
@@ -107,20 +61,29 @@ void write_json(const std::string& path, const nlohmann::ordered_json& json) {
 
 std::vector<Case> selected(const Arguments& arguments, const std::vector<Case>& cases) {
     const std::regex filter(arguments.filter);
+    // Who names a case means it, whichever suite it is in.
+    const std::string suite =
+        arguments.suite.empty() ? arguments.filter.empty() ? "quick" : "" : arguments.suite;
     std::vector<Case> chosen;
-    std::copy_if(cases.begin(), cases.end(), std::back_inserter(chosen),
-                 [&](const Case& one) { return std::regex_search(one.name(), filter); });
-    if (chosen.empty())
+    std::copy_if(cases.begin(), cases.end(), std::back_inserter(chosen), [&](const Case& one) {
+        return (suite.empty() || one.has(suite)) && std::regex_search(one.name(), filter);
+    });
+    if (!chosen.empty()) return chosen;
+    std::set<std::string> tags;
+    for (const Case& one : cases) tags.insert(one.tags.begin(), one.tags.end());
+    if (!suite.empty() && !tags.contains(suite))
         throw Error(ErrorKind::invalid_argument,
-                    fmt::format("--filter: no case matches '{}'; --list names them", arguments.filter));
-    return chosen;
+                    fmt::format("--suite: no case has '{}'; there are {}", suite, fmt::join(tags, ", ")));
+    throw Error(ErrorKind::invalid_argument,
+                fmt::format("--filter: no case{} matches '{}'; --list names them",
+                            suite.empty() ? "" : " of suite " + suite, arguments.filter));
 }
 
 void run(const Arguments& arguments) {
     const std::vector<Case> cases = all_cases();
     const std::vector<Case> chosen = selected(arguments, cases);
     if (arguments.list) {
-        for (const Case& one : chosen) fmt::print("{}\n", one.name());
+        for (const Case& one : chosen) fmt::print("{}  ({})\n", one.name(), fmt::join(one.tags, ", "));
         return;
     }
     const double load = load_average();
@@ -133,7 +96,7 @@ void run(const Arguments& arguments) {
 
     nlohmann::ordered_json json;
     for (const auto& access : accesses) {
-        Session session(arguments, access, blas);
+        Session session(arguments.session, access, blas);
         if (json.is_null()) {
             json = header(session, arguments.access == "both" ? "both" : session.access(), blas, arguments,
                           load);
@@ -146,7 +109,16 @@ void run(const Arguments& arguments) {
         const Rates& rates = session.rates();
         json["rates"][session.access()] = to_json(rates);
         for (const Case& one : chosen) {
-            const Result result = session.run(one);
+            Result result;
+            try {
+                result = session.run(one);
+            } catch (const Error& error) {
+                if (error.kind() != ErrorKind::out_of_memory) throw;
+                fmt::print(stderr, "danaus-bench: {} is left out: {}\n", one.name(), error.what());
+                json["skipped"].push_back(
+                    {{"name", one.name()}, {"access", session.access()}, {"reason", error.what()}});
+                continue;
+            }
             fmt::print("{}\n",
                        arguments.csv ? csv_row(result, rates) : table_row(result, rates, blas != nullptr));
             std::fflush(stdout);
@@ -165,13 +137,18 @@ int main(int argc, char** argv) {
     CLI::App app{"Times every multiply of the library on a Vulkan device, beside OpenBLAS on the processor."};
     app.add_option("--filter", arguments.filter, "only cases whose name matches this regular expression")
         ->type_name("REGEX");
+    app.add_option(
+           "--suite", arguments.suite,
+           "quick (a few minutes on a CPU; what runs when neither this nor --filter is given), full (quick "
+           "and large shapes), sweep, or any other word that --list shows")
+        ->type_name("WORD");
     app.add_option("--json", arguments.json, "write the results to this file")->type_name("FILE");
     app.add_flag("--csv", arguments.csv, "print comma-separated values instead of the table");
     app.add_flag("--list", arguments.list, "print the names of the cases");
-    app.add_option("--min-time", arguments.measure.min_time, "device seconds per case")
+    app.add_option("--min-time", arguments.session.measure.min_time, "device seconds per case")
         ->capture_default_str()
         ->check(CLI::Range(0.0, 1e6));
-    app.add_option("--repetitions", arguments.measure.repetitions,
+    app.add_option("--repetitions", arguments.session.measure.repetitions,
                    "turns that device and OpenBLAS take, at least")
         ->capture_default_str()
         ->check(CLI::Range(1, 1000000));
@@ -179,12 +156,12 @@ int main(int argc, char** argv) {
                                                   {"dispatch", TimingMode::dispatch},
                                                   {"timestamp", TimingMode::timestamp}};
     app.add_option(
-           "--timing", arguments.measure.timing,
+           "--timing", arguments.session.measure.timing,
            "submit (host time of one operation, submitted alone and waited for), dispatch (host time of "
            "a batch submitted at once, per operation) or timestamp (device time of the dispatches); "
            "else timestamp where it can be had, dispatch elsewhere")
         ->transform(CLI::CheckedTransformer(modes));
-    app.add_option("--device", arguments.device,
+    app.add_option("--device", arguments.session.device,
                    "index, UUID or part of a name; else DANAUS_DEVICE, else the best device");
     app.add_option("--access", arguments.access, "how kernels reach memory; else the device's default")
         ->check(CLI::IsMember({"address", "descriptor", "both"}));

@@ -47,6 +47,7 @@ nlohmann::ordered_json to_json(const Rates& rates) {
 nlohmann::ordered_json to_json(const Result& r, const Rates& rates) {
     nlohmann::ordered_json json{{"name", r.name}, {"operation", r.operation}};
     for (const auto& [name, size] : r.shape) json["shape"][name] = size;
+    json["tags"] = r.tags;
     json["dtype"] = r.dtype;
     json["access"] = r.access;
     json["regime"] = regime(r, rates);

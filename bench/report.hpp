@@ -15,6 +15,7 @@ namespace danaus::bench {
 struct Result {
     std::string name, operation, dtype, access;
     std::vector<std::pair<std::string, std::uint64_t>> shape;
+    std::vector<std::string> tags;
     std::uint64_t multiply_adds = 0, bytes = 0;
     std::string yardstick;  ///< what OpenBLAS did; "" where nothing is compared
     std::uint64_t yardstick_multiply_adds = 0;
