@@ -1,11 +1,13 @@
 // danaus-bench: times every multiply of the library on a Vulkan device, beside OpenBLAS on the processor.
 #include "host.hpp"
+#include "kernel_list.hpp"
 #include "revision.hpp"
 #include "session.hpp"
 
+#include <danaus/runtime/inspect.hpp>
+
 #include <cstdio>
 #include <filesystem>
-#include <fstream>
 #include <map>
 #include <regex>
 #include <set>
@@ -19,13 +21,13 @@ namespace {
 
 struct Arguments {
     std::string filter, suite, json, access;
-    bool csv = false, list = false;
+    std::string isa;
+    bool csv = false, list = false, kernels = false;
     SessionOptions session;
 };
 
-nlohmann::ordered_json header(const Session& session, const std::string& access, const Blas* blas,
-                              const Arguments& arguments, double load) {
-    const Capabilities& caps = session.device().capabilities();
+nlohmann::ordered_json identity(const Device& device, const std::string& access) {
+    const Capabilities& caps = device.capabilities();
     return {{"schema", 2},
             {"date", utc_date()},
             {"git", revision},
@@ -35,28 +37,23 @@ nlohmann::ordered_json header(const Session& session, const std::string& access,
             {"api_version", fmt::format("{}.{}.{}", caps.api_version >> 22 & 0x7f,
                                         caps.api_version >> 12 & 0x3ff, caps.api_version & 0xfff)},
             {"access", access},
-            {"subgroup_size", caps.subgroup_size},
-            {"cpu", {{"name", cpu_name()}, {"threads", cpu_threads()}, {"load_average", load}}},
-            {"openblas", blas ? nlohmann::ordered_json(blas->description()) : nlohmann::ordered_json()},
-            {"options",
-             {{"suite", arguments.suite},
-              {"filter", arguments.filter},
-              {"timing", to_string(arguments.session.measure.timing)},
-              {"min_time", arguments.session.measure.min_time},
-              {"repetitions", arguments.session.measure.repetitions}}},
-            {"rates", nlohmann::ordered_json::object()},
-            {"skipped", nlohmann::ordered_json::array()},
-            {"cases", nlohmann::ordered_json::array()}};
+            {"subgroup_size", caps.subgroup_size}};
 }
 
-void write_json(const std::string& path, const nlohmann::ordered_json& json) {
-    const std::filesystem::path parent = std::filesystem::path(path).parent_path();
-    std::error_code ignored;  // what cannot be made cannot be written to either
-    if (!parent.empty()) std::filesystem::create_directories(parent, ignored);
-    std::ofstream file(path);
-    file << json.dump(2) << '\n';
-    file.close();
-    if (!file) throw Error(ErrorKind::file, fmt::format("--json: {} cannot be written", path));
+nlohmann::ordered_json header(const Session& session, const std::string& access, const Blas* blas,
+                              const Arguments& arguments, double load) {
+    nlohmann::ordered_json json = identity(session.device(), access);
+    json["cpu"] = {{"name", cpu_name()}, {"threads", cpu_threads()}, {"load_average", load}};
+    json["openblas"] = nullptr;
+    if (blas) json["openblas"] = blas->description();
+    json["options"] = {{"suite", arguments.suite},
+                       {"filter", arguments.filter},
+                       {"timing", to_string(arguments.session.measure.timing)},
+                       {"min_time", arguments.session.measure.min_time},
+                       {"repetitions", arguments.session.measure.repetitions}};
+    json["rates"] = nlohmann::ordered_json::object();
+    json["skipped"] = json["cases"] = nlohmann::ordered_json::array();
+    return json;
 }
 
 std::vector<Case> selected(const Arguments& arguments, const std::vector<Case>& cases) {
@@ -79,23 +76,35 @@ std::vector<Case> selected(const Arguments& arguments, const std::vector<Case>& 
                             suite.empty() ? "" : " of suite " + suite, arguments.filter));
 }
 
-void run(const Arguments& arguments) {
-    const std::vector<Case> cases = all_cases();
-    const std::vector<Case> chosen = selected(arguments, cases);
-    if (arguments.list) {
-        for (const Case& one : chosen) fmt::print("{}  ({})\n", one.name(), fmt::join(one.tags, ", "));
-        return;
+// The ways of reaching memory that were asked for; nothing stands for the device's own.
+std::vector<std::optional<Access>> accesses(const Arguments& arguments) {
+    if (arguments.access == "address") return {Access::address};
+    if (arguments.access == "descriptor") return {Access::descriptor};
+    if (arguments.access == "both") return {Access::address, Access::descriptor};
+    return {std::nullopt};
+}
+
+nlohmann::ordered_json describe_kernels(const Arguments& arguments, const std::vector<Case>& chosen) {
+    nlohmann::ordered_json json;
+    for (const auto& access : accesses(arguments)) {
+        const Device device = open_device(arguments.session.device, access, true);
+        if (json.is_null())
+            json = identity(device, arguments.access == "both" ? "both" : access_name(device));
+        fmt::print("{}, access by {}{}\n\n", describe(device.capabilities()), access_name(device),
+                   can_inspect(device) ? "" : "\nThis driver tells nothing of its kernels");
+        std::optional<std::filesystem::path> folder;
+        if (!arguments.isa.empty()) folder = std::filesystem::path(arguments.isa) / access_name(device);
+        json["kernels"][access_name(device)] = list_kernels(device, chosen, folder);
     }
+    return json;
+}
+
+nlohmann::ordered_json time_cases(const Arguments& arguments, const std::vector<Case>& chosen) {
     const double load = load_average();
     const std::optional<Blas> loaded = Blas::load(cpu_threads());
     const Blas* blas = loaded ? &*loaded : nullptr;
-    std::vector<std::optional<Access>> accesses{std::nullopt};
-    if (arguments.access == "address") accesses = {Access::address};
-    if (arguments.access == "descriptor") accesses = {Access::descriptor};
-    if (arguments.access == "both") accesses = {Access::address, Access::descriptor};
-
     nlohmann::ordered_json json;
-    for (const auto& access : accesses) {
+    for (const auto& access : accesses(arguments)) {
         Session session(arguments.session, access, blas);
         if (json.is_null()) {
             json = header(session, arguments.access == "both" ? "both" : session.access(), blas, arguments,
@@ -125,7 +134,18 @@ void run(const Arguments& arguments) {
             json["cases"].push_back(to_json(result, rates));
         }
     }
-    if (!arguments.json.empty()) write_json(arguments.json, json);
+    return json;
+}
+
+void run(const Arguments& arguments) {
+    const std::vector<Case> chosen = selected(arguments, all_cases());
+    if (arguments.list) {
+        for (const Case& one : chosen) fmt::print("{}  ({})\n", one.name(), fmt::join(one.tags, ", "));
+        return;
+    }
+    const nlohmann::ordered_json json =
+        arguments.kernels ? describe_kernels(arguments, chosen) : time_cases(arguments, chosen);
+    if (!arguments.json.empty()) write_file(arguments.json, json.dump(2) + '\n');
 }
 
 }  // namespace
@@ -145,6 +165,14 @@ int main(int argc, char** argv) {
     app.add_option("--json", arguments.json, "write the results to this file")->type_name("FILE");
     app.add_flag("--csv", arguments.csv, "print comma-separated values instead of the table");
     app.add_flag("--list", arguments.list, "print the names of the cases");
+    const auto kernels = app.add_flag(
+        "--kernels", arguments.kernels,
+        "time nothing, but print what the driver tells of the kernels that the cases use: registers, spills");
+    app.add_option("--isa", arguments.isa,
+                   "write intermediate and machine code of the kernels into this folder, where the driver "
+                   "gives it")
+        ->type_name("FOLDER")
+        ->needs(kernels);
     app.add_option("--min-time", arguments.session.measure.min_time, "device seconds per case")
         ->capture_default_str()
         ->check(CLI::Range(0.0, 1e6));

@@ -6,10 +6,11 @@
 
 namespace danaus::bench {
 
-Device open_device(const std::string& select, std::optional<Access> access) {
+Device open_device(const std::string& select, std::optional<Access> access, bool inspect) {
     DeviceOptions options;
     if (!select.empty()) options.select = select;
     options.access = access;
+    options.inspect = inspect;
     options.on_message = [](Severity, std::string_view text) {
         fmt::print(stderr, "danaus-bench: {}\n", text);
     };

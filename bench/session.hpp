@@ -14,7 +14,8 @@ struct SessionOptions {
 };
 
 /// Opens the device as the options say; warnings go to stderr.
-[[nodiscard]] Device open_device(const std::string& select, std::optional<Access> access);
+[[nodiscard]] Device open_device(const std::string& select, std::optional<Access> access,
+                                 bool inspect = false);
 /// "address" or "descriptor".
 [[nodiscard]] const char* access_name(const Device& device);
 

@@ -44,6 +44,17 @@ foreach(mode IN ITEMS submit dispatch)
     endif()
 endforeach()
 
+# What is known of kernels depends on the driver; which kernels there are does not.
+execute_process(COMMAND ${RUNNER} "${BENCH}" --kernels --filter "^${name}$" --json "${json}" --isa "${FOLDER}/isa"
+    OUTPUT_VARIABLE output ERROR_VARIABLE output RESULT_VARIABLE status)
+file(READ "${json}" text)
+string(JSON access GET "${text}" access)
+string(JSON module GET "${text}" kernels ${access} 0 module)
+string(JSON found GET "${text}" kernels ${access} 0 cases 0 name)
+if(NOT status EQUAL 0 OR NOT module STREQUAL "matmul_direct_dense" OR NOT found STREQUAL name)
+    message(FATAL_ERROR "--kernels: exit status ${status}, ${module} used by ${found}\n${output}")
+endif()
+
 # What cannot be done is said in one line.
 execute_process(COMMAND ${RUNNER} "${BENCH}" --filter nothing_of_this_name
     OUTPUT_VARIABLE output ERROR_VARIABLE error RESULT_VARIABLE status)

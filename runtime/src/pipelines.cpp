@@ -123,6 +123,9 @@ Pipeline Pipelines::create(const kernels::Kernel& kernel) {
 
     VkComputePipelineCreateInfo create{};
     create.sType = VK_STRUCTURE_TYPE_COMPUTE_PIPELINE_CREATE_INFO;
+    if (device_.inspects())
+        create.flags = VK_PIPELINE_CREATE_CAPTURE_STATISTICS_BIT_KHR |
+                       VK_PIPELINE_CREATE_CAPTURE_INTERNAL_REPRESENTATIONS_BIT_KHR;
     create.stage.sType = VK_STRUCTURE_TYPE_PIPELINE_SHADER_STAGE_CREATE_INFO;
     create.stage.stage = VK_SHADER_STAGE_COMPUTE_BIT;
     create.stage.module = module;
