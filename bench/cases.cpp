@@ -2,12 +2,14 @@
 
 #include "jobs.hpp"
 
+#include <algorithm>
+
 #include <fmt/format.h>
 
 namespace danaus::bench {
 namespace {
 
-std::string prefix(Verb verb) {
+std::string suffix(Verb verb) {
     return verb == Verb::transposed ? "_transposed" : verb == Verb::gradient ? "_weight_gradient" : "";
 }
 
@@ -15,28 +17,84 @@ std::vector<std::pair<std::string, std::uint64_t>> shape_of(const Sizes& s) {
     std::vector<std::pair<std::string, std::uint64_t>> shape{
         {"tokens", s.tokens}, {"out", s.out}, {"in", s.in}};
     if (s.blocks > 1) shape.emplace_back("blocks", s.blocks);
+    if (s.q) shape.emplace_back("q", s.q);
     return shape;
 }
 
 // Rows × columns × contraction of the dense product that the verb stands for.
 std::string size_of_product(const Sizes& s, Verb verb) {
-    const std::string blocks = s.blocks > 1 ? fmt::format("b{}", s.blocks) : "";
+    std::string blocks = s.blocks > 1 ? fmt::format("b{}", s.blocks) : "";
+    if (s.q) blocks += fmt::format("q{}", s.q);
     if (verb == Verb::transposed) return fmt::format("{}x{}x{}{}", s.tokens, s.in, s.out, blocks);
     if (verb == Verb::gradient) return fmt::format("{}x{}x{}{}", s.out, s.in, s.tokens, blocks);
     return fmt::format("{}x{}x{}{}", s.tokens, s.out, s.in, blocks);
 }
 
-void add_copies(std::vector<Case>& cases) {
+using Tags = std::vector<std::string>;
+
+// The list under construction. A case that is added again gets the tags of both.
+class Catalogue {
+public:
+    void add(const Tags& tags, Case one) {
+        const auto known = std::find_if(cases_.begin(), cases_.end(),
+                                        [&](const Case& other) { return other.name() == one.name(); });
+        Case& kept = known == cases_.end() ? cases_.emplace_back(std::move(one)) : *known;
+        for (const std::string& tag : tags)
+            if (!kept.has(tag)) kept.tags.push_back(tag);
+    }
+
+    void multiply(const Tags& tags, const char* operation, Job (*job)(Stream&, DataType, const Sizes&, Verb),
+                  DataType type, Verb verb, const Sizes& s) {
+        add(tags, {operation + suffix(verb),
+                   to_string(type),
+                   size_of_product(s, verb),
+                   shape_of(s),
+                   {},
+                   [=](Stream& stream) { return job(stream, type, s, verb); }});
+    }
+    void dense(const Tags& tags, DataType type, const Sizes& s, Verb verb = Verb::forward) {
+        multiply(tags, "matmul", bench::dense, type, verb, s);
+    }
+    void monarch(const Tags& tags, DataType type, const Sizes& s, Verb verb = Verb::forward) {
+        multiply(tags, "monarch", bench::monarch, type, verb, s);
+    }
+    void sparse24(const Tags& tags, DataType type, const Sizes& s, Verb verb = Verb::forward) {
+        multiply(tags, "sparse24", bench::sparse24, type, verb, s);
+    }
+    void monarch_backward(const Tags& tags, DataType type, const Sizes& s) {
+        add(tags, {"monarch_backward",
+                   to_string(type),
+                   size_of_product(s, Verb::forward),
+                   shape_of(s),
+                   {},
+                   [=](Stream& stream) { return bench::monarch_backward(stream, type, s); }});
+    }
+
+    [[nodiscard]] std::vector<Case> take() { return std::move(cases_); }
+
+private:
+    std::vector<Case> cases_;
+};
+
+const Tags quick{"quick", "full"}, full{"full"}, sweep{"sweep"};
+
+Tags with(Tags tags, const char* tag) {
+    tags.emplace_back(tag);
+    return tags;
+}
+
+void add_copies(Catalogue& catalogue) {
     const auto add = [&](const char* operation, DataType from, DataType to, std::uint64_t size,
                          std::uint64_t pitch, bool transpose) {
         const std::string dtype =
             from == to ? to_string(from) : fmt::format("{}-{}", to_string(from), to_string(to));
-        cases.push_back(
-            {operation,
-             dtype,
-             fmt::format("{0}x{0}", size),
-             {{"rows", size}, {"columns", size}},
-             [=](Stream& stream) { return copy(stream, from, to, size, size, pitch, transpose); }});
+        catalogue.add(with(quick, "copy"),
+                      {operation,
+                       dtype,
+                       fmt::format("{0}x{0}", size),
+                       {{"rows", size}, {"columns", size}},
+                       {},
+                       [=](Stream& stream) { return copy(stream, from, to, size, size, pitch, transpose); }});
     };
     // "copy" is the driver's own, "copy_strided" our kernel: its rows are a little apart.
     add("copy", DataType::f32, DataType::f32, 4096, 4096, false);
@@ -46,52 +104,124 @@ void add_copies(std::vector<Case>& cases) {
     add("transpose", DataType::f16, DataType::f16, 2048, 2048, true);
     add("convert", DataType::f32, DataType::f16, 4096, 4096, false);
     add("convert", DataType::f16, DataType::f32, 4096, 4096, false);
+    for (const DataType type : {DataType::f32, DataType::f16})
+        for (const std::uint64_t a : {std::uint64_t{64}, std::uint64_t{0}}) {
+            const Sizes features{1024, 4096, 4096};
+            catalogue.add(with(quick, "copy"),
+                          {a ? "permutation_stride" : "permutation_indices",
+                           to_string(type),
+                           "1024x4096",
+                           shape_of(features),
+                           {},
+                           [=](Stream& stream) { return permutation(stream, type, features, a); }});
+        }
+}
+
+// Dense multiplies, forward and backward.
+void add_dense(Catalogue& catalogue, DataType type) {
+    const Tags squares = with(quick, "square");
+    for (const std::uint64_t n : {64u, 256u, 512u, 1024u}) catalogue.dense(squares, type, {n, n, n});
+    for (const std::uint64_t n : {2048u, 4096u}) catalogue.dense(with(full, "square"), type, {n, n, n});
+    for (const std::uint64_t n : {512u, 1024u}) catalogue.dense(quick, type, {n, n, n}, Verb::transposed);
+    catalogue.dense(quick, type, {256, 512, 512}, Verb::gradient);
+    catalogue.dense(quick, type, {1024, 1024, 1024}, Verb::gradient);
+    for (const Verb verb : {Verb::forward, Verb::transposed, Verb::gradient})
+        for (const std::uint64_t blocks : {16u, 4u})
+            catalogue.multiply(quick, "block_diagonal", block_diagonal, type, verb,
+                               {1024, 1024, 1024, blocks});
+}
+
+// The layers that papers and users measure Monarch matrices on, each beside the dense layer and with one
+// token.
+void add_layers(Catalogue& catalogue, DataType type) {
+    struct Layer {
+        const char* tag;
+        const Tags& suite;
+        Sizes sizes;
+    };
+    const Layer layers[] = {
+        {"gpt2", quick, {384, 768, 768, 4}},     {"gpt2", quick, {384, 3072, 768, 4}},
+        {"vit", quick, {197, 768, 768, 4, 128}}, {"llama", full, {1024, 4096, 4096, 16, 1024}},
+        {"sqrt", quick, {1024, 1024, 1024, 32}}, {"sqrt", quick, {256, 4096, 4096, 64}},
+    };
+    for (const Layer& layer : layers) {
+        Sizes s = layer.sizes;
+        catalogue.monarch(with(layer.suite, layer.tag), type, s);
+        catalogue.dense(with(layer.suite, layer.tag), type, {s.tokens, s.out, s.in});
+        s.tokens = 1;
+        // One token reads every weight once: the layers of 4096 stand for the others in the quick suite.
+        const Tags& decode = s.in == 4096 && s.blocks == 64 ? quick : full;
+        catalogue.monarch(with(with(decode, "decode"), layer.tag), type, s);
+        catalogue.dense(with(with(decode, "decode"), layer.tag), type, {s.tokens, s.out, s.in});
+    }
+    catalogue.monarch(quick, type, {256, 1024, 1024, 32});
+    catalogue.monarch(quick, type, {1024, 1024, 1024, 16});
+    catalogue.monarch(quick, type, {1024, 1024, 1024, 32}, Verb::transposed);
+    for (const Sizes& s : {Sizes{1024, 1024, 1024, 32}, Sizes{256, 4096, 4096, 64}, Sizes{384, 3072, 768, 4}})
+        catalogue.monarch_backward(quick, type, s);
+}
+
+// 2:4 multiplies: squares, the feed-forward layers d -> 4d of 2:4 training, and few tokens.
+void add_sparse24(Catalogue& catalogue, DataType type) {
+    for (const std::uint64_t n : {512u, 1024u}) catalogue.sparse24(with(quick, "square"), type, {n, n, n});
+    catalogue.sparse24(with(quick, "gpt2"), type, {384, 3072, 768});
+    catalogue.sparse24(quick, type, {1024, 1024, 1024}, Verb::transposed);
+    const auto feed_forward = [&](std::uint64_t d, std::uint64_t tokens) {
+        catalogue.dense(with(full, "ffn"), type, {tokens, 4 * d, d});
+        catalogue.sparse24(with(full, "ffn"), type, {tokens, 4 * d, d});
+    };
+    for (const std::uint64_t d : {768u, 1600u, 2048u}) feed_forward(d, 2048);
+    for (const std::uint64_t d : {768u, 2048u, 4096u, 7168u}) feed_forward(d, 16);
+    for (const std::uint64_t d : {768u, 4096u, 7168u}) feed_forward(d, 1);
+    for (const std::uint64_t d : {4096u, 7168u}) feed_forward(d, 256);
+    for (const std::uint64_t tokens : {1u, 2u, 4u, 8u, 16u}) {
+        const Tags tags = with(tokens == 1 || tokens == 16 ? quick : full, "decode");
+        catalogue.dense(tags, type, {tokens, 4096, 4096});
+        catalogue.sparse24(tags, type, {tokens, 4096, 4096});
+        catalogue.monarch(tags, type, {tokens, 4096, 4096, 64});
+    }
+}
+
+// What cost grows with: tokens, features (with the square root's power of two of blocks), and blocks.
+void add_sweeps(Catalogue& catalogue) {
+    constexpr DataType type = DataType::f32;
+    for (std::uint64_t tokens = 1; tokens <= 65536; tokens *= 4) {
+        const Tags tags = with(tokens <= 4096 ? with(quick, "sweep") : sweep, "tokens");
+        catalogue.dense(tags, type, {tokens, 1024, 1024});
+        catalogue.monarch(tags, type, {tokens, 1024, 1024, 32});
+        catalogue.sparse24(tags, type, {tokens, 1024, 1024});
+    }
+    for (std::uint64_t n = 256, blocks = 16; n <= 16384; n *= 2) {
+        const Tags tags = with(n <= 4096 ? with(quick, "sweep") : sweep, "features");
+        catalogue.dense(tags, type, {64, n, n});
+        catalogue.monarch(tags, type, {64, n, n, blocks});
+        catalogue.sparse24(tags, type, {64, n, n});
+        if (blocks * blocks < 2 * n) blocks *= 2;
+    }
+    for (const std::uint64_t n : {512u, 1024u, 2048u, 4096u}) {
+        const Tags tags = with(with(quick, "sweep"), "blocks");
+        catalogue.dense(tags, type, {256, n, n});
+        catalogue.sparse24(tags, type, {256, n, n});
+        for (const std::uint64_t blocks : {4u, 16u, 64u}) catalogue.monarch(tags, type, {256u, n, n, blocks});
+    }
 }
 
 }  // namespace
 
+bool Case::has(const std::string& tag) const {
+    return std::find(tags.begin(), tags.end(), tag) != tags.end();
+}
+
 std::vector<Case> all_cases() {
-    std::vector<Case> cases;
-    add_copies(cases);
+    Catalogue catalogue;
+    add_copies(catalogue);
     for (const DataType type : {DataType::f32, DataType::f16}) {
-        const auto add = [&](std::string operation, std::string size, const Sizes& s,
-                             std::function<Job(Stream&)> prepare) {
-            cases.push_back(
-                {std::move(operation), to_string(type), std::move(size), shape_of(s), std::move(prepare)});
-        };
-        const auto multiply = [&](const char* operation, auto job, Verb verb, std::vector<Sizes> sizes) {
-            for (const Sizes& s : sizes)
-                add(operation + prefix(verb), size_of_product(s, verb), s,
-                    [=](Stream& stream) { return job(stream, type, s, verb); });
-        };
-        multiply("matmul", dense, Verb::forward,
-                 {{64, 64, 64}, {512, 512, 512}, {1024, 1024, 1024}, {384, 3072, 768}, {1, 4096, 4096}});
-        multiply("matmul", dense, Verb::transposed, {{512, 512, 512}, {1024, 1024, 1024}});
-        multiply("matmul", dense, Verb::gradient, {{256, 512, 512}, {1024, 1024, 1024}});
-        const std::vector<Sizes> blocks{{1024, 1024, 1024, 16}, {1024, 1024, 1024, 4}};
-        for (const Verb verb : {Verb::forward, Verb::transposed, Verb::gradient})
-            multiply("block_diagonal", block_diagonal, verb, blocks);
-        multiply("monarch", monarch, Verb::forward,
-                 {{256, 1024, 1024, 32},
-                  {1024, 1024, 1024, 16},
-                  {1024, 1024, 1024, 32},
-                  {256, 4096, 4096, 64},
-                  {384, 3072, 768, 4},
-                  {1, 4096, 4096, 64}});
-        multiply("monarch", monarch, Verb::transposed, {{1024, 1024, 1024, 32}});
-        for (const Sizes s :
-             {Sizes{1024, 1024, 1024, 32}, Sizes{256, 4096, 4096, 64}, Sizes{384, 3072, 768, 4}})
-            add("monarch_backward", size_of_product(s, Verb::forward), s,
-                [=](Stream& stream) { return monarch_backward(stream, type, s); });
-        multiply("sparse24", sparse24, Verb::forward,
-                 {{512, 512, 512}, {1024, 1024, 1024}, {384, 3072, 768}, {1, 4096, 4096}});
-        multiply("sparse24", sparse24, Verb::transposed, {{1024, 1024, 1024}});
-        const Sizes features{1024, 4096, 4096};
-        for (const std::uint64_t a : {std::uint64_t{64}, std::uint64_t{0}})
-            add(a ? "permutation_stride" : "permutation_indices", "1024x4096", features,
-                [=](Stream& stream) { return permutation(stream, type, features, a); });
+        add_dense(catalogue, type);
+        add_layers(catalogue, type);
+        add_sparse24(catalogue, type);
     }
-    return cases;
+    add_sweeps(catalogue);
+    return catalogue.take();
 }
 
 }  // namespace danaus::bench

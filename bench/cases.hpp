@@ -42,10 +42,10 @@ struct Job {
     /// Records the operation into its outputs, always the same ones: the hazard between two of them is the
     /// barrier between repetitions.
     std::function<void(Recorder&)> record;
-    /// Fills outputs and derived inputs from the other operands, in double precision, rounded where the
-    /// device stores; it may change inputs (prune them) before they are uploaded. Inputs are integers so
-    /// small that the sums are exact in f32.
-    std::function<void(std::vector<std::vector<double>>& operands)> oracle;
+    /// Fills outputs and derived inputs from the other operands, with sums in double precision, rounded where
+    /// the device stores; of large products only a sample. It may change inputs (prune them) before they are
+    /// uploaded. Inputs are integers so small that the sums are exact in f32.
+    std::function<void(std::vector<std::vector<float>>& operands)> oracle;
     Yardstick yardstick;
     std::uint64_t multiply_adds = 0;
     std::uint64_t bytes = 0;  ///< that have to move at the least: every operand of the device once
@@ -57,16 +57,16 @@ struct Case {
     std::string dtype;      ///< "f32"
     std::string size;       ///< "1024x1024x1024": rows × columns × contraction of the product
     std::vector<std::pair<std::string, std::uint64_t>> shape;
+    /// Suites ("quick", "full": all of quick and larger shapes, "sweep") and what the case stands for
+    /// ("gpt2").
+    std::vector<std::string> tags;
     std::function<Job(Stream&)> prepare;
 
+    [[nodiscard]] bool has(const std::string& tag) const;
     [[nodiscard]] std::string name() const { return operation + '/' + dtype + '/' + size; }
 };
 
 /// Every case, in the order in which they run.
 [[nodiscard]] std::vector<Case> all_cases();
-
-/// The two cases whose rates stand for what the device can do.
-inline constexpr const char* copy_yardstick = "copy/f32/4096x4096";
-inline constexpr const char* multiply_yardstick = "matmul/f32/512x512x512";
 
 }  // namespace danaus::bench

@@ -6,6 +6,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <utility>
 #include <vector>
 
 namespace danaus::bench {
@@ -32,11 +33,27 @@ struct Gemm {
 [[nodiscard]] Gemm input_gradient(const Gemm& forward, std::size_t dx, std::size_t w, std::size_t dy);
 [[nodiscard]] Gemm weight_gradient(const Gemm& forward, std::size_t dw, std::size_t x, std::size_t dy);
 
-/// Computes `gemm` in double precision by plain loops; results are rounded once to `significant_bits`.
-void multiply_in_double(const Gemm& gemm, std::vector<std::vector<double>>& operands, int significant_bits);
+using Values = std::vector<std::vector<float>>;  ///< of all operands
+
+/// Computes `gemm` with sums in double precision by plain loops; results are rounded once to
+/// `significant_bits`, at most 24.
+void multiply_in_double(const Gemm& gemm, Values& operands, int significant_bits);
+
+/// Of large products the oracle computes a sample: whole rows, the first one among them, and single elements.
+struct Sample {
+    std::vector<std::uint64_t> rows;
+    std::vector<std::pair<std::uint64_t, std::uint64_t>> elements;  ///< row and column, of any batch
+};
+/// Multiply-adds up to which every element is computed.
+inline constexpr std::uint64_t sample_above = 1ull << 31;
+/// For products that follow each other and share their rows (m): as many rows as keep the oracle quick, 1 to
+/// 64, and, of a single product, 4096 elements.
+[[nodiscard]] Sample sample_of(const std::vector<Gemm>& gemms);
+/// The sampled elements of the product; others stay as they are.
+void multiply_in_double(const Gemm& gemm, Values& operands, int significant_bits, const Sample& sample);
 
 /// The same product by OpenBLAS, one call per matrix of the batch (sgemv for a single row). A and B have one
 /// unit stride each, the result is row-major.
-void multiply_by_blas(const Blas& blas, const Gemm& gemm, std::vector<std::vector<float>>& operands);
+void multiply_by_blas(const Blas& blas, const Gemm& gemm, Values& operands);
 
 }  // namespace danaus::bench

@@ -13,6 +13,10 @@
 
 #include "platform.hpp"
 
+#include <danaus/runtime/error.hpp>
+
+#include <fmt/format.h>
+
 namespace danaus::bench {
 
 std::string cpu_name() {
@@ -37,6 +41,15 @@ double load_average() {
     double load = -1.0;
     std::ifstream("/proc/loadavg") >> load;
     return load;
+}
+
+void write_file(const std::filesystem::path& path, std::string_view data) {
+    std::error_code ignored;  // what cannot be made cannot be written to either
+    if (path.has_parent_path()) std::filesystem::create_directories(path.parent_path(), ignored);
+    std::ofstream file(path, std::ios::binary);
+    file << data;
+    file.close();
+    if (!file) throw Error(ErrorKind::file, fmt::format("{} cannot be written", path.string()));
 }
 
 std::string utc_date() {

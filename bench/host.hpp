@@ -1,9 +1,14 @@
 // What the machine around the device is, and whether it is quiet.
 #pragma once
 
+#include <filesystem>
 #include <string>
+#include <string_view>
 
 namespace danaus::bench {
+
+/// Makes the folder too. Throws Error(file) naming the file.
+void write_file(const std::filesystem::path& path, std::string_view data);
 
 /// The processor as the system names it; "" where it does not say.
 [[nodiscard]] std::string cpu_name();

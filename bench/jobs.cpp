@@ -8,8 +8,6 @@
 namespace danaus::bench {
 namespace {
 
-using Values = std::vector<std::vector<double>>;
-
 int significant_bits(DataType type) {
     return type == DataType::f16 ? 11 : type == DataType::bf16 ? 8 : 24;
 }
@@ -22,20 +20,36 @@ Operand on_host(std::uint64_t elements) {
     return {Role::host, elements, {}, false};
 }
 
+// Products that follow each other, whole or, where they are large, in a sample.
+std::function<void(Values&)> by_double(DataType type, std::vector<Gemm> gemms) {
+    return [bits = significant_bits(type), gemms = std::move(gemms)](Values& operands) {
+        std::uint64_t work = 0;
+        bool same_rows = true;
+        for (const Gemm& gemm : gemms) {
+            work += gemm.multiply_adds();
+            same_rows = same_rows && gemm.m == gemms.front().m;
+        }
+        if (work <= sample_above || !same_rows) {
+            for (const Gemm& gemm : gemms) multiply_in_double(gemm, operands, bits);
+            return;
+        }
+        const Sample sample = sample_of(gemms);
+        for (const Gemm& gemm : gemms) multiply_in_double(gemm, operands, bits, sample);
+    };
+}
+
 /// Oracle, multiply-adds and bytes of a job that is a sequence of products.
 void computes(Job& job, DataType type, std::vector<Gemm> gemms) {
     for (const Operand& operand : job.operands)
         if (operand.tensor) job.bytes += operand.elements * size_of(type);
     for (const Gemm& gemm : gemms) job.multiply_adds += gemm.multiply_adds();
-    job.oracle = [type, gemms = std::move(gemms)](Values& operands) {
-        for (const Gemm& gemm : gemms) multiply_in_double(gemm, operands, significant_bits(type));
-    };
+    job.oracle = by_double(type, std::move(gemms));
 }
 
 Yardstick by_blas(std::string what, std::vector<Gemm> gemms) {
     Yardstick yardstick{std::move(what), 0, {}};
     for (const Gemm& gemm : gemms) yardstick.multiply_adds += gemm.multiply_adds();
-    yardstick.run = [gemms = std::move(gemms)](const Blas& blas, std::vector<std::vector<float>>& operands) {
+    yardstick.run = [gemms = std::move(gemms)](const Blas& blas, Values& operands) {
         for (const Gemm& gemm : gemms) multiply_by_blas(blas, gemm, operands);
     };
     return yardstick;
@@ -103,7 +117,7 @@ struct MonarchSizes {
 };
 
 MonarchSizes monarch_sizes(const Sizes& s) {
-    const std::uint64_t p = s.in / s.blocks, out = s.out / s.blocks, q = std::min(p, out);
+    const std::uint64_t p = s.in / s.blocks, out = s.out / s.blocks, q = s.q ? s.q : std::min(p, out);
     return {s.blocks, q, p, s.blocks, out, q};
 }
 
@@ -179,12 +193,12 @@ Job monarch_backward(Stream& stream, DataType type, const Sizes& sizes) {
 namespace {
 
 // Two of every four neighbouring columns become zero, another pair from group to group.
-void prune(std::vector<double>& w, std::uint64_t columns) {
+void prune(std::vector<float>& w, std::uint64_t columns) {
     constexpr std::array<std::array<std::uint64_t, 2>, 6> pairs{
         {{0, 1}, {2, 3}, {0, 2}, {1, 3}, {0, 3}, {1, 2}}};
     for (std::uint64_t group = 0; group < w.size() / 4; ++group)
         for (const std::uint64_t column : pairs[(group + 5 * (4 * group / columns)) % 6])
-            w[4 * group + column] = 0.0;
+            w[4 * group + column] = 0.0f;
 }
 
 }  // namespace
@@ -205,9 +219,9 @@ Job sparse24(Stream& stream, DataType type, const Sizes& s, Verb verb) {
     const Gemm product = turned(forward(0, 1, 2, s.tokens, s.out, s.in), verb);
     job.multiply_adds = product.multiply_adds() / 2;
     job.bytes = (x.elements() + y.elements()) * size_of(type) + w.bytes();
-    job.oracle = [=](Values& operands) {
+    job.oracle = [s, multiply = by_double(type, {product})](Values& operands) {
         prune(operands[1], s.in);
-        multiply_in_double(product, operands, significant_bits(type));
+        multiply(operands);
     };
     job.yardstick = by_blas(product.m == 1 ? "dense sgemv" : "dense sgemm", {product});
     return job;

@@ -10,12 +10,14 @@ enum class Verb { forward, transposed, gradient };
 
 struct Sizes {
     std::uint64_t tokens, out, in, blocks = 1;
+    std::uint64_t q = 0;  ///< of Monarch matrices: rows of a block of w1; 0: as few as lose nothing
 };
 
 [[nodiscard]] Job dense(Stream& stream, DataType type, const Sizes& sizes, Verb verb);
 [[nodiscard]] Job block_diagonal(Stream& stream, DataType type, const Sizes& sizes, Verb verb);
 /// As many blocks in both factors, as in checkpoints: w1 (blocks, q, in / blocks), w2 (blocks, out / blocks,
-/// q) with q the smaller of the two. Forward and transposed; the gradients are monarch_backward's.
+/// q) with q the smaller of the two unless it is given. Forward and transposed; the gradients are
+/// monarch_backward's.
 [[nodiscard]] Job monarch(Stream& stream, DataType type, const Sizes& sizes, Verb verb);
 [[nodiscard]] Job monarch_backward(Stream& stream, DataType type, const Sizes& sizes);
 /// Forward and transposed; the weight gradient is the dense one.

@@ -1,95 +1,34 @@
 // danaus-bench: times every multiply of the library on a Vulkan device, beside OpenBLAS on the processor.
 #include "host.hpp"
-#include "report.hpp"
+#include "kernel_list.hpp"
 #include "revision.hpp"
+#include "session.hpp"
+
+#include <danaus/runtime/inspect.hpp>
 
 #include <cstdio>
 #include <filesystem>
-#include <fstream>
 #include <map>
 #include <regex>
+#include <set>
 
 #include <CLI/CLI.hpp>
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 namespace danaus::bench {
 namespace {
 
 struct Arguments {
-    std::string filter, json, device, access;
-    bool csv = false, list = false;
-    MeasureOptions measure;
+    std::string filter, suite, json, access;
+    std::string isa;
+    bool csv = false, list = false, kernels = false;
+    SessionOptions session;
 };
 
-// One way of reaching memory: a device, its measured rates, and the results of its cases.
-class Session {
-public:
-    Session(const Arguments& arguments, std::optional<Access> access, const Blas* blas)
-        : arguments_(arguments),
-          blas_(blas),
-          device_(open(arguments, access)),
-          stream_(profiling_stream(device_)) {}
-
-    [[nodiscard]] const Device& device() const { return device_; }
-    [[nodiscard]] const Rates& rates() const { return rates_; }
-    [[nodiscard]] std::string access() const {
-        return device_.access() == Access::address ? "address" : "descriptor";
-    }
-
-    /// Runs the cases that stand for the device's rates. Their results are kept for run().
-    void measure_rates(const std::vector<Case>& cases) {
-        const Tensor word(device_, DataType::u32, {1});
-        rates_.launch_ns =
-            measure(
-                stream_, [&](Recorder& recorder) { fill_into(recorder, word, 1.0); }, arguments_.measure)
-                .device.median;
-        for (const Case& one : cases) {
-            if (one.name() == copy_yardstick) rates_.bytes_per_ns = run(one).gigabytes_per_second();
-            if (one.name() == multiply_yardstick) rates_.flops_per_ns = run(one).gflops();
-        }
-    }
-
-    /// Verifies and times one case, once.
-    const Result& run(const Case& one) {
-        const auto known = results_.find(one.name());
-        if (known != results_.end()) return known->second;
-        const Job job = one.prepare(stream_);
-        try {
-            verify(stream_, job);
-        } catch (const Error& error) {
-            throw Error(error.kind(), fmt::format("{} ({}): {}", one.name(), access(), error.what()));
-        }
-        Result result{one.name(), one.operation,      one.dtype,
-                      access(),   one.shape,          job.multiply_adds,
-                      job.bytes,  job.yardstick.what, job.yardstick.multiply_adds,
-                      {}};
-        result.measured = measure(stream_, job, blas_, arguments_.measure);
-        return results_.emplace(one.name(), std::move(result)).first->second;
-    }
-
-private:
-    static Device open(const Arguments& arguments, std::optional<Access> access) {
-        DeviceOptions options;
-        if (!arguments.device.empty()) options.select = arguments.device;
-        options.access = access;
-        options.on_message = [](Severity, std::string_view text) {
-            fmt::print(stderr, "danaus-bench: {}\n", text);
-        };
-        return Device::open(options);
-    }
-
-    const Arguments& arguments_;
-    const Blas* blas_;
-    Device device_;
-    Stream stream_;
-    Rates rates_;
-    std::map<std::string, Result> results_;
-};
-
-nlohmann::ordered_json header(const Session& session, const std::string& access, const Blas* blas,
-                              const Arguments& arguments, double load) {
-    const Capabilities& caps = session.device().capabilities();
-    return {{"schema", 1},
+nlohmann::ordered_json identity(const Device& device, const std::string& access) {
+    const Capabilities& caps = device.capabilities();
+    return {{"schema", 2},
             {"date", utc_date()},
             {"git", revision},
             {"device", caps.name},
@@ -98,54 +37,75 @@ nlohmann::ordered_json header(const Session& session, const std::string& access,
             {"api_version", fmt::format("{}.{}.{}", caps.api_version >> 22 & 0x7f,
                                         caps.api_version >> 12 & 0x3ff, caps.api_version & 0xfff)},
             {"access", access},
-            {"subgroup_size", caps.subgroup_size},
-            {"cpu", {{"name", cpu_name()}, {"threads", cpu_threads()}, {"load_average", load}}},
-            {"openblas", blas ? nlohmann::ordered_json(blas->description()) : nlohmann::ordered_json()},
-            {"options",
-             {{"min_time", arguments.measure.min_time}, {"repetitions", arguments.measure.repetitions}}},
-            {"rates", nlohmann::ordered_json::object()},
-            {"cases", nlohmann::ordered_json::array()}};
+            {"subgroup_size", caps.subgroup_size}};
 }
 
-void write_json(const std::string& path, const nlohmann::ordered_json& json) {
-    const std::filesystem::path parent = std::filesystem::path(path).parent_path();
-    std::error_code ignored;  // what cannot be made cannot be written to either
-    if (!parent.empty()) std::filesystem::create_directories(parent, ignored);
-    std::ofstream file(path);
-    file << json.dump(2) << '\n';
-    file.close();
-    if (!file) throw Error(ErrorKind::file, fmt::format("--json: {} cannot be written", path));
+nlohmann::ordered_json header(const Session& session, const std::string& access, const Blas* blas,
+                              const Arguments& arguments, double load) {
+    nlohmann::ordered_json json = identity(session.device(), access);
+    json["cpu"] = {{"name", cpu_name()}, {"threads", cpu_threads()}, {"load_average", load}};
+    json["openblas"] = nullptr;
+    if (blas) json["openblas"] = blas->description();
+    json["options"] = {{"suite", arguments.suite},
+                       {"filter", arguments.filter},
+                       {"timing", to_string(arguments.session.measure.timing)},
+                       {"min_time", arguments.session.measure.min_time},
+                       {"repetitions", arguments.session.measure.repetitions}};
+    json["rates"] = nlohmann::ordered_json::object();
+    json["skipped"] = json["cases"] = nlohmann::ordered_json::array();
+    return json;
 }
 
 std::vector<Case> selected(const Arguments& arguments, const std::vector<Case>& cases) {
     const std::regex filter(arguments.filter);
+    // Who names a case means it, whichever suite it is in.
+    const std::string suite =
+        arguments.suite.empty() ? arguments.filter.empty() ? "quick" : "" : arguments.suite;
     std::vector<Case> chosen;
-    std::copy_if(cases.begin(), cases.end(), std::back_inserter(chosen),
-                 [&](const Case& one) { return std::regex_search(one.name(), filter); });
-    if (chosen.empty())
+    std::copy_if(cases.begin(), cases.end(), std::back_inserter(chosen), [&](const Case& one) {
+        return (suite.empty() || one.has(suite)) && std::regex_search(one.name(), filter);
+    });
+    if (!chosen.empty()) return chosen;
+    std::set<std::string> tags;
+    for (const Case& one : cases) tags.insert(one.tags.begin(), one.tags.end());
+    if (!suite.empty() && !tags.contains(suite))
         throw Error(ErrorKind::invalid_argument,
-                    fmt::format("--filter: no case matches '{}'; --list names them", arguments.filter));
-    return chosen;
+                    fmt::format("--suite: no case has '{}'; there are {}", suite, fmt::join(tags, ", ")));
+    throw Error(ErrorKind::invalid_argument,
+                fmt::format("--filter: no case{} matches '{}'; --list names them",
+                            suite.empty() ? "" : " of suite " + suite, arguments.filter));
 }
 
-void run(const Arguments& arguments) {
-    const std::vector<Case> cases = all_cases();
-    const std::vector<Case> chosen = selected(arguments, cases);
-    if (arguments.list) {
-        for (const Case& one : chosen) fmt::print("{}\n", one.name());
-        return;
+// The ways of reaching memory that were asked for; nothing stands for the device's own.
+std::vector<std::optional<Access>> accesses(const Arguments& arguments) {
+    if (arguments.access == "address") return {Access::address};
+    if (arguments.access == "descriptor") return {Access::descriptor};
+    if (arguments.access == "both") return {Access::address, Access::descriptor};
+    return {std::nullopt};
+}
+
+nlohmann::ordered_json describe_kernels(const Arguments& arguments, const std::vector<Case>& chosen) {
+    nlohmann::ordered_json json;
+    for (const auto& access : accesses(arguments)) {
+        const Device device = open_device(arguments.session.device, access, true);
+        if (json.is_null())
+            json = identity(device, arguments.access == "both" ? "both" : access_name(device));
+        fmt::print("{}, access by {}{}\n\n", describe(device.capabilities()), access_name(device),
+                   can_inspect(device) ? "" : "\nThis driver tells nothing of its kernels");
+        std::optional<std::filesystem::path> folder;
+        if (!arguments.isa.empty()) folder = std::filesystem::path(arguments.isa) / access_name(device);
+        json["kernels"][access_name(device)] = list_kernels(device, chosen, folder);
     }
+    return json;
+}
+
+nlohmann::ordered_json time_cases(const Arguments& arguments, const std::vector<Case>& chosen) {
     const double load = load_average();
     const std::optional<Blas> loaded = Blas::load(cpu_threads());
     const Blas* blas = loaded ? &*loaded : nullptr;
-    std::vector<std::optional<Access>> accesses{std::nullopt};
-    if (arguments.access == "address") accesses = {Access::address};
-    if (arguments.access == "descriptor") accesses = {Access::descriptor};
-    if (arguments.access == "both") accesses = {Access::address, Access::descriptor};
-
     nlohmann::ordered_json json;
-    for (const auto& access : accesses) {
-        Session session(arguments, access, blas);
+    for (const auto& access : accesses(arguments)) {
+        Session session(arguments.session, access, blas);
         if (json.is_null()) {
             json = header(session, arguments.access == "both" ? "both" : session.access(), blas, arguments,
                           load);
@@ -155,40 +115,81 @@ void run(const Arguments& arguments) {
                             : "OpenBLAS was not found (libopenblas.so.0), so nothing is compared with it");
             fmt::print("{}\n", arguments.csv ? csv_header() : table_header(blas != nullptr));
         }
-        session.measure_rates(cases);
         const Rates& rates = session.rates();
-        json["rates"][session.access()] = {
-            {"gb_per_s", rates.bytes_per_ns}, {"gflops", rates.flops_per_ns}, {"launch_ns", rates.launch_ns}};
+        json["rates"][session.access()] = to_json(rates);
         for (const Case& one : chosen) {
-            const Result& result = session.run(one);
+            Result result;
+            try {
+                result = session.run(one);
+            } catch (const Error& error) {
+                if (error.kind() != ErrorKind::out_of_memory) throw;
+                fmt::print(stderr, "danaus-bench: {} is left out: {}\n", one.name(), error.what());
+                json["skipped"].push_back(
+                    {{"name", one.name()}, {"access", session.access()}, {"reason", error.what()}});
+                continue;
+            }
             fmt::print("{}\n",
                        arguments.csv ? csv_row(result, rates) : table_row(result, rates, blas != nullptr));
             std::fflush(stdout);
             json["cases"].push_back(to_json(result, rates));
         }
     }
-    if (!arguments.json.empty()) write_json(arguments.json, json);
+    return json;
+}
+
+void run(const Arguments& arguments) {
+    const std::vector<Case> chosen = selected(arguments, all_cases());
+    if (arguments.list) {
+        for (const Case& one : chosen) fmt::print("{}  ({})\n", one.name(), fmt::join(one.tags, ", "));
+        return;
+    }
+    const nlohmann::ordered_json json =
+        arguments.kernels ? describe_kernels(arguments, chosen) : time_cases(arguments, chosen);
+    if (!arguments.json.empty()) write_file(arguments.json, json.dump(2) + '\n');
 }
 
 }  // namespace
 }  // namespace danaus::bench
 
 int main(int argc, char** argv) {
+    using danaus::bench::TimingMode;
     danaus::bench::Arguments arguments;
     CLI::App app{"Times every multiply of the library on a Vulkan device, beside OpenBLAS on the processor."};
     app.add_option("--filter", arguments.filter, "only cases whose name matches this regular expression")
         ->type_name("REGEX");
+    app.add_option(
+           "--suite", arguments.suite,
+           "quick (a few minutes on a CPU; what runs when neither this nor --filter is given), full (quick "
+           "and large shapes), sweep, or any other word that --list shows")
+        ->type_name("WORD");
     app.add_option("--json", arguments.json, "write the results to this file")->type_name("FILE");
     app.add_flag("--csv", arguments.csv, "print comma-separated values instead of the table");
     app.add_flag("--list", arguments.list, "print the names of the cases");
-    app.add_option("--min-time", arguments.measure.min_time, "device seconds per case")
+    const auto kernels = app.add_flag(
+        "--kernels", arguments.kernels,
+        "time nothing, but print what the driver tells of the kernels that the cases use: registers, spills");
+    app.add_option("--isa", arguments.isa,
+                   "write intermediate and machine code of the kernels into this folder, where the driver "
+                   "gives it")
+        ->type_name("FOLDER")
+        ->needs(kernels);
+    app.add_option("--min-time", arguments.session.measure.min_time, "device seconds per case")
         ->capture_default_str()
         ->check(CLI::Range(0.0, 1e6));
-    app.add_option("--repetitions", arguments.measure.repetitions,
+    app.add_option("--repetitions", arguments.session.measure.repetitions,
                    "turns that device and OpenBLAS take, at least")
         ->capture_default_str()
         ->check(CLI::Range(1, 1000000));
-    app.add_option("--device", arguments.device,
+    const std::map<std::string, TimingMode> modes{{"submit", TimingMode::submit},
+                                                  {"dispatch", TimingMode::dispatch},
+                                                  {"timestamp", TimingMode::timestamp}};
+    app.add_option(
+           "--timing", arguments.session.measure.timing,
+           "submit (host time of one operation, submitted alone and waited for), dispatch (host time of "
+           "a batch submitted at once, per operation) or timestamp (device time of the dispatches); "
+           "else timestamp where it can be had, dispatch elsewhere")
+        ->transform(CLI::CheckedTransformer(modes));
+    app.add_option("--device", arguments.session.device,
                    "index, UUID or part of a name; else DANAUS_DEVICE, else the best device");
     app.add_option("--access", arguments.access, "how kernels reach memory; else the device's default")
         ->check(CLI::IsMember({"address", "descriptor", "both"}));

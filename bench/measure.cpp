@@ -1,12 +1,11 @@
 #include "measure.hpp"
 
 #include "host.hpp"
+#include "noise.hpp"
+#include "packets.hpp"
 
 #include <algorithm>
 #include <chrono>
-#include <cmath>
-#include <limits>
-#include <random>
 
 #include <fmt/format.h>
 
@@ -22,25 +21,44 @@ double nanoseconds_since(Clock::time_point start) {
 // Emits the operation again and again and returns nanoseconds per operation.
 class DeviceSide {
 public:
-    DeviceSide(Stream& stream, const std::function<void(Recorder&)>& record) : stream_(stream) {
+    DeviceSide(Stream& stream, const std::function<void(Recorder&)>& record, TimingMode mode)
+        : stream_(stream), mode_(mode) {
         ProgramRecorder recorder(stream.device());
-        record(recorder);
+        PacketList list(recorder);
+        record(list);
+        dispatches_ = list.packets.size();
         program_ = Program(std::move(recorder));
-        run_once();  // may still compile
-        dispatches_ = run_once().size();
+        once();  // may still compile
+        const std::size_t timestamps = once();
+        if (mode == TimingMode::automatic) mode_ = timestamps ? TimingMode::timestamp : TimingMode::dispatch;
+        if (mode == TimingMode::timestamp && dispatches_ == 0) mode_ = TimingMode::dispatch;
     }
 
     [[nodiscard]] std::size_t dispatches() const { return dispatches_; }
+    [[nodiscard]] TimingMode mode() const { return mode_; }
 
-    /// `count` operations after one that is not counted: caches and clocks are then the operation's own.
+    /// Samples of `count` operations after one that is not counted: caches and clocks are then the
+    /// operation's own.
     [[nodiscard]] std::vector<double> run(std::size_t count) {
-        if (dispatches_ == 0) {
-            run_once();
-            const Clock::time_point start = Clock::now();
-            for (std::size_t i = 0; i < count; ++i) program_.emit(stream_);
-            stream_.finish();
-            return {nanoseconds_since(start) / static_cast<double>(count)};
-        }
+        if (mode_ == TimingMode::timestamp) return by_timestamps(count);
+        once();
+        if (mode_ == TimingMode::dispatch) return {host_time(count) / static_cast<double>(count)};
+        std::vector<double> samples(count);
+        for (double& sample : samples) sample = host_time(1);
+        return samples;
+    }
+
+private:
+    [[nodiscard]] double host_time(std::size_t count) {
+        const Clock::time_point start = Clock::now();
+        for (std::size_t i = 0; i < count; ++i) program_.emit(stream_);
+        stream_.finish();
+        const double time = nanoseconds_since(start);
+        static_cast<void>(stream_.timings());
+        return time;
+    }
+
+    [[nodiscard]] std::vector<double> by_timestamps(std::size_t count) {
         for (std::size_t i = 0; i <= count; ++i) program_.emit(stream_);
         stream_.finish();
         const std::vector<Timing> timings = stream_.timings();
@@ -53,14 +71,14 @@ public:
         return samples;
     }
 
-private:
-    std::vector<Timing> run_once() {
+    std::size_t once() {
         program_.emit(stream_);
         stream_.finish();
-        return stream_.timings();
+        return stream_.timings().size();
     }
 
     Stream& stream_;
+    TimingMode mode_;
     Program program_;
     std::size_t dispatches_ = 0;
 };
@@ -109,7 +127,7 @@ Measurement take_turns(DeviceSide& device, const std::function<void()>& yardstic
         ratios.push_back(median(other) / median(own));
     }
     Measurement result;
-    result.timing = device.dispatches() ? "timestamp" : "submit";
+    result.timing = device.mode();
     result.dispatches = device.dispatches();
     result.device = statistics(std::move(samples));
     if (yardstick) {
@@ -117,10 +135,6 @@ Measurement take_turns(DeviceSide& device, const std::function<void()>& yardstic
         result.speedup = median(std::move(ratios));
     }
     return result;
-}
-
-std::vector<float> narrowed(const std::vector<double>& values) {
-    return {values.begin(), values.end()};
 }
 
 }  // namespace
@@ -132,59 +146,34 @@ Statistics statistics(std::vector<double> samples) {
     return result;
 }
 
-Stream profiling_stream(const Device& device) {
-    StreamOptions options;
-    options.profile = device.capabilities().timestamp_bits > 0;
-    return Stream(device, options);
+const char* to_string(TimingMode mode) {
+    constexpr const char* names[] = {"automatic", "submit", "dispatch", "timestamp"};
+    return names[static_cast<std::size_t>(mode)];
 }
 
-void verify(Stream& stream, const Job& job) {
-    std::mt19937 engine(1);
-    std::uniform_int_distribution<int> draw(-job.magnitude, job.magnitude);
-    std::vector<std::vector<double>> values;
-    for (const Operand& operand : job.operands) {
-        values.emplace_back(operand.elements);
-        if (operand.role == Role::input && !operand.derived)
-            for (double& value : values.back()) value = draw(engine);
-    }
-    job.oracle(values);
-    for (std::size_t i = 0; i < job.operands.size(); ++i) {
-        const Operand& operand = job.operands[i];
-        if (operand.role == Role::input) upload_into(stream, operand.tensor, narrowed(values[i]));
-        if (operand.role == Role::output)
-            fill_into(stream, operand.tensor, std::numeric_limits<double>::quiet_NaN());
-    }
-    if (job.prepare) job.prepare(stream);
-    job.record(stream);
-    for (std::size_t i = 0; i < job.operands.size(); ++i) {
-        if (job.operands[i].role != Role::output) continue;
-        const std::vector<float> actual = download(stream, job.operands[i].tensor);
-        for (std::size_t at = 0; at < actual.size(); ++at)
-            if (static_cast<double>(actual[at]) != values[i][at])
-                throw Error(
-                    ErrorKind::vulkan,
-                    fmt::format("wrong result: element {} of {} of operand {} is {}, the oracle has {}", at,
-                                actual.size(), i, actual[at], values[i][at]));
-    }
+Stream stream_for(const Device& device, TimingMode mode) {
+    StreamOptions options;
+    options.profile = mode == TimingMode::timestamp ||
+                      (mode == TimingMode::automatic && device.capabilities().timestamp_bits > 0);
+    return Stream(device, options);
 }
 
 Measurement measure(Stream& stream, const Job& job, const Blas* blas, const MeasureOptions& options) {
     const bool compared = blas && job.yardstick.run;
     // Zeros and small integers would flatter a GPU, whose clock follows its power.
-    std::mt19937 engine(2);
-    std::uniform_real_distribution<float> draw(-1.0f, 1.0f);
+    Noise noise(2, std::uniform_real_distribution<float>(-1.0f, 1.0f));
     std::vector<std::vector<float>> values(job.operands.size());
     for (std::size_t i = 0; i < values.size(); ++i) {
         const Operand& operand = job.operands[i];
         if (operand.role != Role::input && !compared) continue;
         values[i].resize(operand.elements);
-        for (float& value : values[i]) value = draw(engine);
+        noise.fill(values[i]);
         if (operand.role == Role::input) upload_into(stream, operand.tensor, values[i]);
     }
     if (job.prepare) job.prepare(stream);
     stream.finish();
     static_cast<void>(stream.timings());
-    DeviceSide device(stream, job.record);
+    DeviceSide device(stream, job.record, options.timing);
     std::function<void()> yardstick;
     if (compared) yardstick = [&] { job.yardstick.run(*blas, values); };
     return take_turns(device, yardstick, options);
@@ -194,7 +183,7 @@ Measurement measure(Stream& stream, const std::function<void(Recorder&)>& record
                     const MeasureOptions& options) {
     stream.finish();
     static_cast<void>(stream.timings());
-    DeviceSide device(stream, record);
+    DeviceSide device(stream, record, options.timing);
     return take_turns(device, {}, options);
 }
 

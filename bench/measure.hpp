@@ -1,4 +1,4 @@
-// Verifying and timing one case.
+// Timing one case.
 //
 // Device and yardstick take turns in short batches within one run, so that a busy neighbour or a changing
 // clock meets both; the ratio is the median of the turns' ratios. google-benchmark was looked at and is not
@@ -10,13 +10,24 @@
 #include "blas.hpp"
 #include "cases.hpp"
 
+#include <cstdint>
 #include <optional>
 #include <string>
 #include <vector>
 
 namespace danaus::bench {
 
+/// What one sample is.
+enum class TimingMode : std::uint32_t {
+    automatic,  ///< timestamp where device and operation have timestamps, else dispatch
+    submit,     ///< host time of one operation: recorded, submitted and waited for
+    dispatch,   ///< host time of a batch of them submitted at once, per operation
+    timestamp,  ///< device time of the operation's dispatches, summed; buffer copies have none: dispatch
+};
+[[nodiscard]] const char* to_string(TimingMode mode);
+
 struct MeasureOptions {
+    TimingMode timing = TimingMode::automatic;
     double min_time = 0.3;      ///< seconds of device time per case
     unsigned repetitions = 15;  ///< turns, at least
 };
@@ -28,21 +39,15 @@ struct Statistics {
 [[nodiscard]] Statistics statistics(std::vector<double> samples);
 
 struct Measurement {
-    /// "timestamp": device timestamps around every dispatch, summed over the operation's dispatches.
-    /// "submit": host time of a submitted batch and the wait for it, per operation; for operations without
-    /// dispatches (buffer copies) and devices without timestamps.
-    std::string timing;
-    std::size_t dispatches = 0;  ///< of one operation, as far as timestamps see them
+    TimingMode timing = TimingMode::timestamp;  ///< never automatic
+    std::size_t dispatches = 0;                 ///< of one operation; buffer copies do not count
     Statistics device;
     std::optional<Statistics> yardstick;
     std::optional<double> speedup;  ///< yardstick's time over the device's
 };
 
-/// A stream with timestamps where the device has them.
-[[nodiscard]] Stream profiling_stream(const Device& device);
-
-/// Throws Error(vulkan) naming the first element unless the job's results equal the oracle's, bit for bit.
-void verify(Stream& stream, const Job& job);
+/// The stream to measure on. Error(unsupported) where timestamps are asked for that the device lacks.
+[[nodiscard]] Stream stream_for(const Device& device, TimingMode mode);
 
 /// Times the job on random reals. `blas` may be null.
 [[nodiscard]] Measurement measure(Stream& stream, const Job& job, const Blas* blas,

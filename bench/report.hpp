@@ -3,6 +3,7 @@
 
 #include "cases.hpp"
 #include "measure.hpp"
+#include "rates.hpp"
 
 #include <optional>
 #include <string>
@@ -11,16 +12,10 @@
 
 namespace danaus::bench {
 
-/// What the device can do, as this run measured it.
-struct Rates {
-    double bytes_per_ns = 0.0;  ///< of the driver's own buffer copy, read + written
-    double flops_per_ns = 0.0;  ///< of the multiply yardstick, f32
-    double launch_ns = 0.0;     ///< of a dispatch that writes one word
-};
-
 struct Result {
     std::string name, operation, dtype, access;
     std::vector<std::pair<std::string, std::uint64_t>> shape;
+    std::vector<std::string> tags;
     std::uint64_t multiply_adds = 0, bytes = 0;
     std::string yardstick;  ///< what OpenBLAS did; "" where nothing is compared
     std::uint64_t yardstick_multiply_adds = 0;
@@ -33,6 +28,7 @@ struct Result {
 /// "memory", "arithmetic" or "launch": which of the three takes longest at the device's measured rates.
 [[nodiscard]] const char* regime(const Result& result, const Rates& rates);
 
+[[nodiscard]] nlohmann::ordered_json to_json(const Rates& rates);
 [[nodiscard]] nlohmann::ordered_json to_json(const Result& result, const Rates& rates);
 
 [[nodiscard]] std::string table_header(bool yardstick);

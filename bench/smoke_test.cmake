@@ -17,13 +17,13 @@ string(JSON schema GET "${text}" schema)
 string(JSON count LENGTH "${text}" cases)
 string(JSON case GET "${text}" cases 0)
 string(JSON found GET "${case}" name)
-if(NOT schema EQUAL 1 OR NOT count EQUAL 1 OR NOT found STREQUAL name)
+if(NOT schema EQUAL 2 OR NOT count EQUAL 1 OR NOT found STREQUAL name)
     message(FATAL_ERROR "schema ${schema}, ${count} cases, the first is ${found}")
 endif()
 foreach(key IN ITEMS date git device driver api_version access subgroup_size cpu openblas rates)
     string(JSON unused TYPE "${text}" ${key})
 endforeach()
-foreach(key IN ITEMS shape dtype regime timing bytes multiply_adds openblas)
+foreach(key IN ITEMS shape tags dtype regime timing bytes multiply_adds of_copy of_peak openblas)
     string(JSON unused TYPE "${case}" ${key})
 endforeach()
 foreach(key IN ITEMS median min max)
@@ -33,9 +33,45 @@ foreach(key IN ITEMS median min max)
     endif()
 endforeach()
 
+# One case is a point under the roofs; the other plots say what they miss.
+execute_process(COMMAND "${PYTHON}" -B "${CMAKE_CURRENT_LIST_DIR}/plot.py" "${json}" "${FOLDER}/plots"
+    OUTPUT_VARIABLE output ERROR_VARIABLE output RESULT_VARIABLE status)
+find_program(gnuplot gnuplot)
+if(NOT status EQUAL 0 OR (gnuplot AND NOT (EXISTS "${FOLDER}/plots/roofline.svg" AND output MATCHES "speedup.svg: the run has none"))
+   OR (NOT gnuplot AND NOT output MATCHES "gnuplot is not installed"))
+    message(FATAL_ERROR "plot.py: exit status ${status}\n${output}")
+endif()
+
+foreach(mode IN ITEMS submit dispatch)
+    execute_process(COMMAND ${RUNNER} "${BENCH}" --filter "^${name}$" --json "${json}" --timing ${mode} --min-time 0
+                            --repetitions 1
+        OUTPUT_VARIABLE output ERROR_VARIABLE output RESULT_VARIABLE status)
+    file(READ "${json}" text)
+    string(JSON timing GET "${text}" cases 0 timing)
+    if(NOT status EQUAL 0 OR NOT timing STREQUAL mode)
+        message(FATAL_ERROR "--timing ${mode}: exit status ${status}, timing ${timing}\n${output}")
+    endif()
+endforeach()
+
+# What is known of kernels depends on the driver; which kernels there are does not.
+execute_process(COMMAND ${RUNNER} "${BENCH}" --kernels --filter "^${name}$" --json "${json}" --isa "${FOLDER}/isa"
+    OUTPUT_VARIABLE output ERROR_VARIABLE output RESULT_VARIABLE status)
+file(READ "${json}" text)
+string(JSON access GET "${text}" access)
+string(JSON module GET "${text}" kernels ${access} 0 module)
+string(JSON found GET "${text}" kernels ${access} 0 cases 0 name)
+if(NOT status EQUAL 0 OR NOT module STREQUAL "matmul_direct_dense" OR NOT found STREQUAL name)
+    message(FATAL_ERROR "--kernels: exit status ${status}, ${module} used by ${found}\n${output}")
+endif()
+
 # What cannot be done is said in one line.
 execute_process(COMMAND ${RUNNER} "${BENCH}" --filter nothing_of_this_name
     OUTPUT_VARIABLE output ERROR_VARIABLE error RESULT_VARIABLE status)
 if(status EQUAL 0 OR NOT error MATCHES "^danaus-bench: --filter: no case matches[^\n]*\n$")
     message(FATAL_ERROR "a filter without cases: exit status ${status}, '${error}'")
+endif()
+execute_process(COMMAND ${RUNNER} "${BENCH}" --suite nothing_of_this_name --list
+    OUTPUT_VARIABLE output ERROR_VARIABLE error RESULT_VARIABLE status)
+if(status EQUAL 0 OR NOT error MATCHES "^danaus-bench: --suite: no case has[^\n]*there are[^\n]*quick[^\n]*\n$")
+    message(FATAL_ERROR "a suite that does not exist: exit status ${status}, '${error}'")
 endif()

@@ -3,9 +3,11 @@
 #   danaus_add_kernel_table(<target> JSON <kernels.json>
 #       [OUTPUT <folder>]        generated files; default ${PROJECT_BINARY_DIR}/generated
 #       [INCLUDES <folder>...]   GLSL include folders; default: include/ beside the JSON
+#       [NAMESPACE <a::b>]       default danaus::kernels, whose header is danaus/kernels.hpp; any other is a guest of
+#                                the library's table: its kernels run through the same runtime
 #       [TYPE STATIC|OBJECT])    default STATIC
 #
-# <target> is a library with danaus/kernels.hpp. <target>_table writes OUTPUT/kernels_table.json for other tools.
+# <target> is a library with that header. <target>_table writes OUTPUT/kernels_table.json for other tools.
 include_guard(GLOBAL)
 cmake_policy(PUSH)
 cmake_policy(VERSION 3.21) # CMP0116: depfiles that glslc writes are understood by Ninja and by Makefiles
@@ -23,7 +25,7 @@ set(DANAUS_KERNELS_SCRIPTS "${CMAKE_CURRENT_LIST_DIR}/kernels.py" "${CMAKE_CURRE
 set(DANAUS_ACCESS_INCLUDE "${CMAKE_CURRENT_LIST_DIR}/../runtime/include" CACHE INTERNAL "")
 
 function(danaus_add_kernel_table target)
-    cmake_parse_arguments(PARSE_ARGV 1 arg "" "JSON;OUTPUT;TYPE" "INCLUDES")
+    cmake_parse_arguments(PARSE_ARGV 1 arg "" "JSON;OUTPUT;TYPE;NAMESPACE" "INCLUDES")
     if(arg_UNPARSED_ARGUMENTS OR NOT arg_JSON)
         message(FATAL_ERROR "danaus_add_kernel_table(${target}): JSON <file> is needed; unknown: '${arg_UNPARSED_ARGUMENTS}'")
     endif()
@@ -49,6 +51,9 @@ function(danaus_add_kernel_table target)
     if(NOT arg_TYPE)
         set(arg_TYPE STATIC)
     endif()
+    if(NOT arg_NAMESPACE)
+        set(arg_NAMESPACE danaus::kernels)
+    endif()
 
     # The table and one specification per binary are written now; a change to them configures again.
     set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS "${json}" ${DANAUS_KERNELS_SCRIPTS})
@@ -56,7 +61,7 @@ function(danaus_add_kernel_table target)
     list(TRANSFORM arg_INCLUDES PREPEND "--include=" OUTPUT_VARIABLE includes)
     execute_process(
         COMMAND ${run} plan --json "${json}" --out "${arg_OUTPUT}" --glslc "${DANAUS_GLSLC}" "--spirv-val=${validator}"
-                ${includes}
+                --namespace ${arg_NAMESPACE} ${includes}
         RESULT_VARIABLE failed OUTPUT_VARIABLE summary ERROR_VARIABLE problem OUTPUT_STRIP_TRAILING_WHITESPACE)
     if(failed)
         message(FATAL_ERROR "${problem}")

@@ -22,6 +22,8 @@ kernels.json: {"modules": [entry...], "probes": {...}}. An entry has
     optimize                false turns the SPIR-V optimizer off
 "probes" gives, for an extension, the lines of a tiny shader that uses it, to ask compiler and validator with.
 
+A table of another namespace than the library's is its guest: it has kernels, and the library's types and functions.
+
 Only the python standard library is used. Configuring rewrites a file only when its content changed.
 """
 
@@ -267,6 +269,7 @@ def plan(arguments):
                     "includes": arguments.include, "macros": macros, "optimize": module["optimize"],
                     "extensions": module["extensions"], "requires": module["requires"],
                     "slots": module["slots"], "push_bytes": module["push_bytes"], "constants": module["constants"],
+                    "namespace": arguments.namespace,
                     "reads": mask(module.get("reads")), "writes": mask(module.get("writes")),
                     "glslc": arguments.glslc, "glslc_version": version,
                     "validator": arguments.spirv_val if all(probes[e][1] for e in module["extensions"]) else "",
@@ -281,9 +284,12 @@ def plan(arguments):
     for file in os.listdir(folder) if os.path.isdir(folder) else []:
         if file[:-len(".json")] not in specs:
             os.remove(os.path.join(folder, file))
-    write_if_changed(os.path.join(out, "danaus", "kernels.hpp"), kernels_cpp.header(modules, variants, MAX_CONSTANTS))
-    write_if_changed(os.path.join(out, "shaders", "code.hpp"), kernels_cpp.CODE_HEADER)
-    write_if_changed(os.path.join(out, "shaders", "kernels.cpp"), kernels_cpp.source(modules, variants, variants_of))
+    space = arguments.namespace
+    write_if_changed(os.path.join(out, kernels_cpp.header_of(space)),
+                     kernels_cpp.header(modules, variants, MAX_CONSTANTS, space))
+    write_if_changed(os.path.join(out, "shaders", "code.hpp"), kernels_cpp.CODE_HEADER % (space, space))
+    write_if_changed(os.path.join(out, "shaders", "kernels.cpp"),
+                     kernels_cpp.source(modules, variants, variants_of, space))
     write_if_changed(os.path.join(out, "shaders", "absent.json"), json.dumps(
         {v["name"]: dict(zip(ACCESSES, v["absent"])) for v in variants}, indent=1) + "\n")
     write_if_changed(os.path.join(out, "shaders", "plan.cmake"), "set(danaus_kernel_stems\n%s)\n"
@@ -333,7 +339,7 @@ def compile_module(arguments):
         json.dump(report, file)
     with open(stem + ".cpp", "w", encoding="utf-8") as file:
         file.write(kernels_cpp.code(spec["module"] + "_" + spec["access"], stripped, reads, writes,
-                                    kernels_spirv.shared_bytes(words, spec["constants"])))
+                                    kernels_spirv.shared_bytes(words, spec["constants"]), spec["namespace"]))
     os.replace(debug, spv)
 
 
@@ -365,6 +371,7 @@ def main():
     verb.add_argument("--glslc", required=True)
     verb.add_argument("--spirv-val", default="")
     verb.add_argument("--include", action="append", default=[])
+    verb.add_argument("--namespace", default=kernels_cpp.LIBRARY)
     verb.set_defaults(run=plan)
     verb = verbs.add_parser("compile")
     verb.add_argument("spec")

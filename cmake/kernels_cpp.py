@@ -3,6 +3,8 @@
 import re
 import struct
 
+# The namespace of the library's own table, which has the types; tables of other namespaces are its guests.
+LIBRARY = "danaus::kernels"
 RESERVED = {"Module", "Kernel", "ModuleInfo", "ConstantInfo", "ConstantType"}
 
 CODE_HEADER = """// Generated: one embedded SPIR-V module. No heavy header here: it is compiled once per module.
@@ -11,7 +13,7 @@ CODE_HEADER = """// Generated: one embedded SPIR-V module. No heavy header here:
 #include <cstddef>
 #include <cstdint>
 
-namespace danaus::kernels::detail {
+namespace %s::detail {
 
 struct Code {
     const std::uint32_t* words;
@@ -20,7 +22,7 @@ struct Code {
     std::uint32_t (*shared_bytes)(const std::uint32_t* constants);
 };
 
-}  // namespace danaus::kernels::detail
+}  // namespace %s::detail
 """
 
 HEADER_TYPES = """
@@ -57,9 +59,15 @@ struct Kernel {
     Module module;
     std::uint32_t count;
     std::array<std::uint32_t, max_constants> constants;
+    /// A module of another table than the library's, which outlives the device; `module` is not looked at then.
+    const ModuleInfo* guest = nullptr;
     bool operator==(const Kernel&) const = default;
     [[nodiscard]] std::size_t hash() const noexcept;
 };
+
+/// Whether the kernel's module exists, and the module; throws std::invalid_argument when it does not.
+[[nodiscard]] bool exists(const Kernel& kernel) noexcept;
+[[nodiscard]] const ModuleInfo& info(const Kernel& kernel);
 
 /// Empty, or a sentence that names the constant, the value it has and the values allowed, or the condition among several
 /// constants (and the device's subgroup size, where one is given) that does not hold.
@@ -73,7 +81,7 @@ struct Kernel {
 """
 
 SOURCE_HEAD = """// Generated from kernels.json.
-#include <danaus/kernels.hpp>
+#include <%(header)s>
 
 #include <algorithm>
 #include <bit>
@@ -82,7 +90,7 @@ SOURCE_HEAD = """// Generated from kernels.json.
 
 #include "code.hpp"
 
-namespace danaus::kernels {
+namespace %(namespace)s {
 
 static_assert(static_cast<int>(Access::address) == 0 && static_cast<int>(Access::descriptor) == 1);
 """
@@ -101,7 +109,7 @@ struct Row {
 };
 """
 
-SOURCE_CHECK = """
+SOURCE_TABLE = """
 static_assert(std::size(rows) == module_count);
 
 ModuleInfo module_of(const Row& row) {
@@ -130,17 +138,28 @@ const std::array<ModuleInfo, module_count>& table() {
 }
 
 }  // namespace
+"""
 
+SOURCE_FUNCTIONS = """
 const ModuleInfo& info(Module module_index) {
     const std::size_t index = static_cast<std::size_t>(module_index);
     if (index >= module_count) throw std::invalid_argument("no kernel module " + std::to_string(index));
     return table()[index];
 }
 
+bool exists(const Kernel& kernel) noexcept {
+    return kernel.guest != nullptr || static_cast<std::size_t>(kernel.module) < module_count;
+}
+
+const ModuleInfo& info(const Kernel& kernel) {
+    return kernel.guest != nullptr ? *kernel.guest : info(kernel.module);
+}
+
 std::size_t Kernel::hash() const noexcept {
     std::uint64_t state = 14695981039346656037ULL;  // FNV-1a
     const auto mix = [&state](std::uint64_t word) { state = (state ^ word) * 1099511628211ULL; };
     mix(static_cast<std::uint64_t>(module));
+    mix(reinterpret_cast<std::uintptr_t>(guest));
     mix(count);
     for (const std::uint32_t word : constants) mix(word);
     return static_cast<std::size_t>(state ^ (state >> 32));
@@ -157,10 +176,10 @@ std::string text(std::uint32_t word, ConstantType type) {
 }  // namespace
 
 std::string check(const Kernel& kernel, std::uint32_t subgroup_size) {
-    if (static_cast<std::size_t>(kernel.module) >= module_count) {
+    if (!exists(kernel)) {
         return "no kernel module " + std::to_string(static_cast<std::size_t>(kernel.module));
     }
-    const ModuleInfo& module_info = info(kernel.module);
+    const ModuleInfo& module_info = info(kernel);
     const std::string name(module_info.name);
     if (kernel.count != module_info.constants.size()) {
         return name + " has " + std::to_string(kernel.count) + " constants, it takes " +
@@ -185,7 +204,7 @@ std::string check(const Kernel& kernel, std::uint32_t subgroup_size) {
 
 std::array<std::uint32_t, 3> workgroup_size(const Kernel& kernel) {
     std::array<std::uint32_t, 3> size{1, 1, 1};
-    const std::span<const ConstantInfo> constants = info(kernel.module).constants;
+    const std::span<const ConstantInfo> constants = info(kernel).constants;
     for (std::size_t i = 0; i < constants.size(); ++i) {
         if (constants[i].name == "local_size" || constants[i].name == "local_size_x") size[0] = kernel.constants[i];
         if (constants[i].name == "local_size_y") size[1] = kernel.constants[i];
@@ -195,7 +214,7 @@ std::array<std::uint32_t, 3> workgroup_size(const Kernel& kernel) {
 }
 
 std::uint32_t shared_bytes(const Kernel& kernel) {
-    const ModuleInfo& module_info = info(kernel.module);
+    const ModuleInfo& module_info = info(kernel);
     return module_info.shared_bytes != nullptr ? module_info.shared_bytes(kernel.constants.data()) : 0;
 }
 """
@@ -241,21 +260,33 @@ def entry_struct(module):
     yield ""
 
 
-def header(modules, variants, max_constants):
+def header_of(namespace):
+    """The generated header's path as it is included."""
+    return namespace.replace("::", "/") + ".hpp"
+
+
+def header(modules, variants, max_constants, namespace=LIBRARY):
+    names = ["    %s," % variant["name"] for variant in variants]
+    table = ["enum class Module : std::uint16_t {", *names, "};", "",
+             "inline constexpr std::size_t module_count = %d;" % len(variants)]
     lines = ["// Generated from kernels.json.", "#pragma once", ""]
-    lines += ["#include <%s>" % name for name in ("array", "cstddef", "cstdint", "functional", "span", "string",
-                                                  "string_view")]
-    lines += ["", "#include <danaus/runtime/access.hpp>", "", "namespace danaus::kernels {", "",
-              "enum class Module : std::uint16_t {"]
-    lines += ["    %s," % variant["name"] for variant in variants]
-    lines += ["};", "", "inline constexpr std::size_t module_count = %d;" % len(variants)]
-    lines += (HEADER_TYPES % {"max_constants": max_constants}).splitlines() + [""]
+    if namespace != LIBRARY:
+        lines += ["#include <%s>" % header_of(LIBRARY), "", "namespace %s {" % namespace, ""]
+        lines += ["using %s::%s;" % (LIBRARY, name)
+                  for name in ("ConstantInfo", "ConstantType", "Kernel", "ModuleInfo")]
+        lines += ["", *table, ""]
+    else:
+        lines += ["#include <%s>" % name for name in ("array", "cstddef", "cstdint", "functional", "span", "string",
+                                                      "string_view")]
+        lines += ["", "#include <danaus/runtime/access.hpp>", "", "namespace %s {" % namespace, "", *table]
+        lines += (HEADER_TYPES % {"max_constants": max_constants}).splitlines() + [""]
     for module in modules:
         lines += entry_struct(module)
-    lines += ["}  // namespace danaus::kernels", "", "template <>", "struct std::hash<danaus::kernels::Kernel> {",
-              "    std::size_t operator()(const danaus::kernels::Kernel& kernel) const noexcept {",
-              "        return kernel.hash();", "    }",
-              "};"]
+    lines += ["}  // namespace %s" % namespace]
+    if namespace == LIBRARY:
+        lines += ["", "template <>", "struct std::hash<danaus::kernels::Kernel> {",
+                  "    std::size_t operator()(const danaus::kernels::Kernel& kernel) const noexcept {",
+                  "        return kernel.hash();", "    }", "};"]
     return "\n".join(lines) + "\n"
 
 
@@ -313,7 +344,7 @@ def table_row(variant):
         "values_of::%s_condition" % module["name"] if module["where"] else "nullptr")
 
 
-def kernel_function(module, names):
+def kernel_function(module, names, guest):
     struct_name = camel(module["name"])
     yield "Kernel %s::kernel() const {" % struct_name
     if module["axes"]:
@@ -346,13 +377,19 @@ def kernel_function(module, names):
     for constant in module["constants"]:
         words.append({"uint": "%s", "bool": "std::uint32_t{%s}",
                       "float": "std::bit_cast<std::uint32_t>(%s)"}[constant["type"]] % constant["name"])
-    yield "    return {%s, %dU, {%s}};" % (first, len(words), ", ".join(words))
+    if guest:
+        yield "    return {%s::Module{}, %dU, {%s}, &table()[static_cast<std::size_t>(%s)]};" % (
+            LIBRARY, len(words), ", ".join(words), first)
+    else:
+        yield "    return {%s, %dU, {%s}};" % (first, len(words), ", ".join(words))
     yield "}"
     yield ""
 
 
-def source(modules, variants, variants_of):
-    lines = SOURCE_HEAD.splitlines() + ["", "namespace detail {", ""]
+def source(modules, variants, variants_of, namespace=LIBRARY):
+    guest = namespace != LIBRARY
+    head = SOURCE_HEAD % {"namespace": namespace, "header": header_of(namespace)}
+    lines = head.splitlines() + ["", "namespace detail {", ""]
     for variant in variants:
         for access, absent in zip(("address", "descriptor"), variant["absent"]):
             if not absent:
@@ -365,20 +402,21 @@ def source(modules, variants, variants_of):
         lines += condition_function(module)
     lines += ["", "}  // namespace values_of"] + SOURCE_ROW.splitlines() + ["constexpr Row rows[] = {"]
     lines += [table_row(variant) for variant in variants]
-    lines += ["};"] + SOURCE_CHECK.splitlines() + [""]
+    lines += ["};"] + SOURCE_TABLE.splitlines() + [""]
+    lines += [] if guest else SOURCE_FUNCTIONS.splitlines() + [""]
     for module in modules:
-        lines += kernel_function(module, [name for name, _ in variants_of(module)])
-    lines += ["}  // namespace danaus::kernels"]
+        lines += kernel_function(module, [name for name, _ in variants_of(module)], guest)
+    lines += ["}  // namespace %s" % namespace]
     return "\n".join(lines) + "\n"
 
 
-def code(symbol, words, reads, writes, shared_bytes):
-    lines = ["// Generated: embedded SPIR-V.", '#include "code.hpp"', "", "namespace danaus::kernels::detail {", "",
+def code(symbol, words, reads, writes, shared_bytes, namespace=LIBRARY):
+    lines = ["// Generated: embedded SPIR-V.", '#include "code.hpp"', "", "namespace %s::detail {" % namespace, "",
              "namespace {", "constexpr std::uint32_t words[] = {"]
     for at in range(0, len(words), 12):
         lines.append("    " + ", ".join("%#x" % word for word in words[at:at + 12]) + ",")
     lines += ["};", "", "std::uint32_t shared_bytes([[maybe_unused]] const std::uint32_t* constants) {",
               "    return %s;" % shared_bytes, "}", "}  // namespace", "", "extern const Code %s;" % symbol,
               "const Code %s{words, %dU, %#xU, %#xU, shared_bytes};" % (symbol, len(words), reads, writes), "",
-              "}  // namespace danaus::kernels::detail"]
+              "}  // namespace %s::detail" % namespace]
     return "\n".join(lines) + "\n"

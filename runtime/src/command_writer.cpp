@@ -77,9 +77,9 @@ VkDescriptorSet DescriptorArena::allocate(VkDescriptorSetLayout layout) {
 }
 
 void CommandWriter::validate(const Packet& packet, bool placeholders) const {
-    if (static_cast<std::size_t>(packet.kernel.module) >= kernels::module_count)
+    if (!kernels::exists(packet.kernel))
         throw Error(ErrorKind::invalid_argument, "packet: " + kernels::check(packet.kernel));
-    const auto& info = kernels::info(packet.kernel.module);
+    const auto& info = kernels::info(packet.kernel);
     const Capabilities& caps = device_.capabilities();
     const auto invalid = [&](const std::string& why) {
         throw Error(ErrorKind::invalid_argument, fmt::format("packet {}: {}", info.name, why));
@@ -123,7 +123,7 @@ void CommandWriter::validate(const Packet& packet, bool placeholders) const {
 
 ResolvedOperands CommandWriter::resolve(const Packet& packet) const {
     validate(packet, false);
-    const auto& info = kernels::info(packet.kernel.module);
+    const auto& info = kernels::info(packet.kernel);
     const Capabilities& caps = device_.capabilities();
     ResolvedOperands out;
     if (uses_joined(info, caps, device_.access())) return resolve_joined(packet);
@@ -177,7 +177,7 @@ ResolvedOperands CommandWriter::resolve(const Packet& packet) const {
 
 // The operands of a packet that need not be joined any more: one descriptor holds them all.
 ResolvedOperands CommandWriter::resolve_joined(const Packet& packet) const {
-    const auto& info = kernels::info(packet.kernel.module);
+    const auto& info = kernels::info(packet.kernel);
     const std::uint64_t alignment = device_.capabilities().storage_offset_alignment;
     const BufferState* buffer = nullptr;
     std::uint64_t begin = UINT64_MAX, end = 0;
@@ -271,7 +271,7 @@ void CommandWriter::host_barrier(VkCommandBuffer commands) {
 
 void CommandWriter::dispatch(VkCommandBuffer commands, DescriptorArena& arena, const Packet& packet,
                              const Pipeline& pipeline, const ResolvedOperands& operands) {
-    const auto& info = kernels::info(packet.kernel.module);
+    const auto& info = kernels::info(packet.kernel);
     const DeviceTable& vk = device_.vk();
     VkDescriptorSet set = VK_NULL_HANDLE;
     if (pipeline.set_layout) {

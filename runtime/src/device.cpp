@@ -3,6 +3,7 @@
 #include "cache_file.hpp"
 #include "command_writer.hpp"
 #include "device_state.hpp"
+#include "executables.hpp"
 #include "physical_device.hpp"
 #include "quirks.hpp"
 
@@ -249,9 +250,14 @@ std::pair<std::size_t, std::string> choose(const std::vector<Candidate>& list, c
     return {index, fmt::format("the first {} device of {}", type, list.size())};
 }
 
-VkDevice create_device(const Instance& instance, const Candidate& candidate, std::uint32_t family) {
-    const FeatureChain features(candidate.capabilities);
-    const auto extensions = required_extensions(candidate.capabilities);
+VkDevice create_device(const Instance& instance, const Candidate& candidate, std::uint32_t family,
+                       bool inspect) {
+    VkPhysicalDevicePipelineExecutablePropertiesFeaturesKHR executables{};
+    executables.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PIPELINE_EXECUTABLE_PROPERTIES_FEATURES_KHR;
+    executables.pipelineExecutableInfo = VK_TRUE;
+    const FeatureChain features(candidate.capabilities, inspect ? &executables : nullptr);
+    auto extensions = required_extensions(candidate.capabilities);
+    if (inspect) extensions.push_back(VK_KHR_PIPELINE_EXECUTABLE_PROPERTIES_EXTENSION_NAME);
     const float priority = 1.0f;
     VkDeviceQueueCreateInfo queue{};
     queue.sType = VK_STRUCTURE_TYPE_DEVICE_QUEUE_CREATE_INFO;
@@ -302,7 +308,8 @@ Device Device::open(const DeviceOptions& options) {
 
     DeviceState::Setup setup;
     setup.access = choose_access(chosen.capabilities, options.access);
-    setup.device = create_device(*instance, chosen, static_cast<std::uint32_t>(family));
+    setup.inspect = options.inspect && offers_executables(instance->vk(), chosen.handle);
+    setup.device = create_device(*instance, chosen, static_cast<std::uint32_t>(family), setup.inspect);
     setup.owns_device = true;
     setup.queue_family = static_cast<std::uint32_t>(family);
     setup.instance = instance;

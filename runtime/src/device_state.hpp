@@ -65,6 +65,7 @@ public:
         std::string choice;
         std::optional<std::filesystem::path> pipeline_cache_file;
         bool debug_utils = false;
+        bool inspect = false;  // VK_KHR_pipeline_executable_properties is enabled
         MessageSink on_message;
     };
 
@@ -82,6 +83,10 @@ public:
     [[nodiscard]] Access access() const { return setup_.access; }
     [[nodiscard]] const std::string& choice() const { return setup_.choice; }
     [[nodiscard]] bool debug_utils() const { return setup_.debug_utils; }
+    [[nodiscard]] bool inspects() const { return setup_.inspect; }
+    [[nodiscard]] PFN_vkGetDeviceProcAddr get_device_proc_addr() const {
+        return setup_.vk_instance.GetDeviceProcAddr;
+    }
     [[nodiscard]] std::uint32_t queue_family() const { return setup_.queue_family; }
     [[nodiscard]] Memory& memory() { return *memory_; }
     [[nodiscard]] Pipelines& pipelines() { return *pipelines_; }

@@ -234,7 +234,7 @@ void HostRecorder::record(const Packet& packet) {
         throw Error(ErrorKind::invalid_argument,
                     fmt::format("packet {}: {} is used through descriptors and the recorder has no workspace "
                                 "to take them from",
-                                kernels::info(packet.kernel.module).name, device.capabilities().name));
+                                kernels::info(packet.kernel).name, device.capabilities().name));
     const auto& pipeline = device.pipelines().get(packet.kernel, !state_->options.refuse_to_compile);
     for (const Operand& operand : packet.operands)
         if (operand.buffer) state_->use(operand.buffer);

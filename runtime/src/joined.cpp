@@ -48,8 +48,7 @@ bool uses_joined(const kernels::ModuleInfo& info, const Capabilities& caps, Acce
 
 bool must_join(const DeviceState& device, const Packet& packet) {
     const Capabilities& caps = device.capabilities();
-    if (static_cast<std::size_t>(packet.kernel.module) >= kernels::module_count ||
-        !uses_joined(kernels::info(packet.kernel.module), caps, device.access()))
+    if (!kernels::exists(packet.kernel) || !uses_joined(kernels::info(packet.kernel), caps, device.access()))
         return false;
     const Buffer* first = nullptr;
     std::uint64_t begin = UINT64_MAX, end = 0;
@@ -80,7 +79,7 @@ std::uint64_t place(std::vector<Region>& regions) {
 
 void require_reach(const Capabilities& caps, const Packet& packet, std::uint64_t bytes) {
     if (bytes + caps.storage_offset_alignment <= caps.max_storage_range) return;
-    const auto& info = kernels::info(packet.kernel.module);
+    const auto& info = kernels::info(packet.kernel);
     throw Error(
         ErrorKind::unsupported,
         fmt::format("packet {}: {} binds {} storage buffers in one stage, so its {} operands share one "

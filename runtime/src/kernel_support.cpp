@@ -10,8 +10,8 @@
 
 namespace danaus {
 
-std::string unusable_reason(kernels::Module module, const Capabilities& caps, Access access) {
-    const auto& info = kernels::info(module);
+std::string unusable_reason(const kernels::Kernel& any, const Capabilities& caps, Access access) {
+    const auto& info = kernels::info(any);
     const auto way = static_cast<std::size_t>(access);
     if (info.code[way].empty()) return std::string(info.absent[way]);
     if (access == Access::address && !caps.buffer_device_address)
@@ -26,7 +26,7 @@ std::string unusable_reason(kernels::Module module, const Capabilities& caps, Ac
         return fmt::format(
             "it binds {} storage buffers, the device allows {} in one stage (max_storage_buffers)", bindings,
             caps.max_storage_buffers);
-    kernels::Kernel least{module, static_cast<std::uint32_t>(info.constants.size()), {}};
+    kernels::Kernel least{any.module, static_cast<std::uint32_t>(info.constants.size()), {}, any.guest};
     for (std::size_t i = 0; i < info.constants.size(); ++i)
         if (!info.constants[i].values.empty())
             least.constants[i] =
@@ -38,6 +38,10 @@ std::string unusable_reason(kernels::Module module, const Capabilities& caps, Ac
             size[0] * size[1] * size[2],
             std::min(caps.max_workgroup_invocations, caps.max_workgroup_size[0]));
     return {};
+}
+
+std::string unusable_reason(kernels::Module module, const Capabilities& caps, Access access) {
+    return unusable_reason(kernels::Kernel{module, 0, {}}, caps, access);
 }
 
 std::string unfit_reason(const kernels::Kernel& kernel, const Capabilities& caps) {

@@ -18,7 +18,7 @@ namespace danaus::runtime {
 namespace {
 
 std::string kernel_name(const kernels::Kernel& kernel) {
-    const auto& info = kernels::info(kernel.module);
+    const auto& info = kernels::info(kernel);
     std::string name(info.name);
     for (std::size_t i = 0; i < info.constants.size(); ++i)
         name += fmt::format("{}{}={}", i ? "," : " ", info.constants[i].name, kernel.constants[i]);
@@ -49,13 +49,13 @@ Pipelines::~Pipelines() {
 }
 
 void Pipelines::check_kernel(const kernels::Kernel& kernel) const {
-    const auto& info = kernels::info(kernel.module);
+    const auto& info = kernels::info(kernel);
     const Capabilities& caps = device_.capabilities();
     const auto refuse = [&](const std::string& why) {
         throw Error(ErrorKind::unsupported,
                     fmt::format("kernel {} cannot run on {}: {}", info.name, caps.name, why));
     };
-    if (const std::string reason = unusable_reason(kernel.module, caps, device_.access()); !reason.empty())
+    if (const std::string reason = unusable_reason(kernel, caps, device_.access()); !reason.empty())
         refuse(reason);
     if (const std::string reason = unfit_reason(kernel, caps); !reason.empty()) refuse(reason);
 }
@@ -91,7 +91,7 @@ const Pipeline& Pipelines::get(const kernels::Kernel& kernel, bool may_compile) 
 }
 
 Pipeline Pipelines::create(const kernels::Kernel& kernel) {
-    const auto& info = kernels::info(kernel.module);
+    const auto& info = kernels::info(kernel);
     const bool joined = uses_joined(info, device_.capabilities(), device_.access());
     const auto code = joined ? info.joined : info.code[static_cast<std::size_t>(device_.access())];
     const DeviceTable& vk = device_.vk();
@@ -123,6 +123,9 @@ Pipeline Pipelines::create(const kernels::Kernel& kernel) {
 
     VkComputePipelineCreateInfo create{};
     create.sType = VK_STRUCTURE_TYPE_COMPUTE_PIPELINE_CREATE_INFO;
+    if (device_.inspects())
+        create.flags = VK_PIPELINE_CREATE_CAPTURE_STATISTICS_BIT_KHR |
+                       VK_PIPELINE_CREATE_CAPTURE_INTERNAL_REPRESENTATIONS_BIT_KHR;
     create.stage.sType = VK_STRUCTURE_TYPE_PIPELINE_SHADER_STAGE_CREATE_INFO;
     create.stage.stage = VK_SHADER_STAGE_COMPUTE_BIT;
     create.stage.module = module;

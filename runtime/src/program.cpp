@@ -145,7 +145,7 @@ void Program::emit(Recorder& recorder, const std::vector<Binding>& bindings) con
                         fmt::format(
                             "program: in {}, operands {} and {} are bound to overlapping bytes of one "
                             "buffer, and one of them is written",
-                            kernels::info(packet->kernel.module).name, j, i));
+                            kernels::info(packet->kernel).name, j, i));
             }
         }
     }

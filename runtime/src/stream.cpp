@@ -147,7 +147,7 @@ void Stream::State::record(const Packet& packet) {
                                          query);
     };
     frame.timings.reserve(frame.timings.size() + 1);
-    Timing timing{std::string(packet.label), std::string(kernels::info(packet.kernel.module).name), 0};
+    Timing timing{std::string(packet.label), std::string(kernels::info(packet.kernel).name), 0};
     // Results are waited for in pairs: the second timestamp is written even when the dispatch fails in
     // between.
     const auto close = [&] {

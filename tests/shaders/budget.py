@@ -5,6 +5,7 @@ Usage: budget.py SHADERS_FOLDER KERNELS_TABLE
 
 import json
 import os
+import pathlib
 import sys
 
 MAX_MODULES, MAX_PUSH_BYTES, MAX_SLOTS, MAX_LINES = 150, 128, 8, 200
@@ -39,6 +40,9 @@ def main():
                 wrong.append("%s: no variant uses slot %d" % (name, slot))
 
     sources = {os.path.normpath(entry["source"]) for entry in entries.values()}
+    for path in pathlib.Path(root).glob("*/kernels.json"):  # guests of this table
+        sources |= {os.path.join(path.parent.name, entry["source"])
+                    for entry in json.loads(path.read_text(encoding="utf-8"))["modules"]}
     for folder, _, files in os.walk(root):
         for file_name in files:
             path = os.path.join(folder, file_name)

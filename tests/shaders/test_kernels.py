@@ -28,8 +28,8 @@ void main() {
 }
 """
 BODY = "b.words[push.pair.x] = a.words[push.count] + uint(factor * push.matrix[1].z);"
-SPEC = {"module": "m", "entry": "m", "axes": {}, "access": "descriptor", "slots": 2, "push_bytes": 64, "reads": None,
-        "writes": None, "extensions": [], "requires": [], "includes": [], "macros": [], "optimize": True,
+SPEC = {"module": "m", "entry": "m", "namespace": "a::b", "axes": {}, "access": "descriptor", "slots": 2, "push_bytes": 64,
+        "reads": None, "writes": None, "extensions": [], "requires": [], "includes": [], "macros": [], "optimize": True,
         "constants": [{"name": "local_size", "id": 0, "type": "uint"}, {"name": "factor", "id": 3, "type": "float"}]}
 ENTRY = {"name": "m", "source": "m.comp", "summary": "a module", "slots": 2, "push_bytes": 64,
          "axes": {"weight": ["dense", "sparse24"]},

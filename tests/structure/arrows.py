@@ -17,8 +17,8 @@ def room_of_include(name):
     """The room an included header lives in, or None for the standard library, Vulkan and other libraries."""
     if name == "danaus/kernels.hpp":
         return "table"
-    if name.startswith("danaus/runtime/"):
-        return "runtime"
+    if name.startswith(("danaus/runtime/", "danaus/bench/")):
+        return name.split("/")[1]
     if name.startswith("danaus/"):
         return "api"
     if name.startswith(("reference/", "support/")):

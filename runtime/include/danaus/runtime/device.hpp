@@ -53,6 +53,9 @@ struct DeviceOptions {
     bool validation = false;
     /// Object names and command labels for debuggers, where VK_EXT_debug_utils is present.
     bool debug_names = false;
+    /// Keeps what the driver tells of compiled kernels, where it does: see inspect() in inspect.hpp. Costs
+    /// compile time and memory.
+    bool inspect = false;
     /// Receives warnings of the library and messages of the validation layers. May be called from any thread.
     std::function<void(Severity, std::string_view)> on_message;
 };

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <danaus/runtime/device.hpp>
+#include <danaus/runtime/inspect.hpp>
 #include <danaus/runtime/recorder.hpp>
 
 #include <cstdint>
@@ -146,6 +147,13 @@ private:
     friend class HostRecorder;
     std::shared_ptr<State> state_;
 };
+
+/// What the driver tells of a host's own pipeline, which was created to capture statistics and, where they
+/// are asked for, internal representations, on a device with VK_KHR_pipeline_executable_properties enabled.
+/// Throws Error(unsupported) without the extension.
+[[nodiscard]] DANAUS_EXPORT std::vector<Executable> executables_of(
+    VkDevice device, VkPipeline pipeline, PFN_vkGetDeviceProcAddr get_device_proc_addr,
+    bool with_representations = true);
 
 /// What a recording takes from a workspace.
 struct WorkspaceSize {

@@ -15,6 +15,10 @@ namespace danaus {
 [[nodiscard]] DANAUS_EXPORT std::string unusable_reason(kernels::Module module,
                                                         const Capabilities& capabilities, Access access);
 
+/// The same of the module of `kernel`, whose constants do not matter.
+[[nodiscard]] DANAUS_EXPORT std::string unusable_reason(const kernels::Kernel& kernel,
+                                                        const Capabilities& capabilities, Access access);
+
 /// Why `kernel`, which is one of a usable module, does not fit a device of these capabilities: a constant or
 /// a condition among several that does not hold, its workgroup or its shared memory; "" when it fits. Plans
 /// of multiplies ask it; of any other kernel recorders do, before they record its packet.

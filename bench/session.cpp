@@ -1,0 +1,45 @@
+#include "session.hpp"
+
+#include "verify.hpp"
+
+#include <fmt/format.h>
+
+namespace danaus::bench {
+
+Device open_device(const std::string& select, std::optional<Access> access, bool inspect) {
+    DeviceOptions options;
+    if (!select.empty()) options.select = select;
+    options.access = access;
+    options.inspect = inspect;
+    options.on_message = [](Severity, std::string_view text) {
+        fmt::print(stderr, "danaus-bench: {}\n", text);
+    };
+    return Device::open(options);
+}
+
+const char* access_name(const Device& device) {
+    return device.access() == Access::address ? "address" : "descriptor";
+}
+
+Session::Session(const SessionOptions& options, std::optional<Access> access, const Blas* blas)
+    : options_(options.measure),
+      blas_(blas),
+      device_(open_device(options.device, access)),
+      stream_(stream_for(device_, options_.timing)),
+      rates_(measure_rates(stream_, options_)) {}
+
+Result Session::run(const Case& one) {
+    const Job job = one.prepare(stream_);
+    try {
+        verify(stream_, job);
+    } catch (const Error& error) {
+        throw Error(error.kind(), fmt::format("{} ({}): {}", one.name(), access(), error.what()));
+    }
+    Result result{one.name(), one.operation,     one.dtype, access(),           one.shape,
+                  one.tags,   job.multiply_adds, job.bytes, job.yardstick.what, job.yardstick.multiply_adds,
+                  {}};
+    result.measured = measure(stream_, job, blas_, options_);
+    return result;
+}
+
+}  // namespace danaus::bench
