@@ -6,6 +6,7 @@
 #
 #   RESULTS/on_gpu.json   {schema, date, tests: [{name, access, status, passed, failed, seconds}], info, bench};
 #                         info and bench are what danaus-info and danaus-bench write, null where they failed
+#   RESULTS/isa/          what the driver made of the kernels, where it gives code; kernels.json has the rest of it
 #   RESULTS/tests.log     the tests' output            RESULTS/bench.log   the table of danaus-bench
 #
 # BUILD is build/ beside this script's folder unless given; libraries in BUILD/lib are found first. BENCH-ARGS go to
@@ -72,6 +73,10 @@ if [ $? -ne 0 ] || [ -z "$info" ]; then
   broken+=("danaus-info --json failed")
   info=null
 fi
+
+# Not every driver tells anything; that fails nothing.
+$runner "$build/bin/danaus-bench" --kernels --access both --json "$results/kernels.json" --isa "$results/isa" \
+  >"$results/kernels.log" 2>&1 || echo "danaus-bench --kernels failed, see kernels.log"
 
 rm -f "$results/bench.json"
 $runner "$build/bin/danaus-bench" --json "$results/bench.json" "$@" 2>&1 | tee "$results/bench.log"

@@ -5,6 +5,7 @@ Keeps it as bench/results/DRIVER-VERSION.json, draws docs/plots/, and rewrites t
 figure that was typed by hand. For runs on a quiet machine, and without changes that are not committed.
 publish.py --check [PAGE]: fails unless the page is what would be made of the run that it names.
 """
+import json
 import os
 import re
 import sys
@@ -13,6 +14,7 @@ import plot
 from runs import Run, median
 
 ROOT = os.path.dirname(os.path.dirname(os.path.realpath(__file__)))
+PEERS = os.path.join(ROOT, "bench", "results", "peers", "ggml-vulkan.json")
 PAGE = os.path.join(ROOT, "docs", "performance.md")
 BEGIN = re.compile(r"<!-- begin: made by bench/publish\.py of (\S+), do not edit -->\n")
 END = "<!-- end -->\n"
@@ -21,7 +23,8 @@ GROUPS = (  # tag, heading, what it shows
     ("gpt2", "GPT-2 small: 768 → 768 and 768 → 3072, 4 blocks of q = 192", "384 tokens, and one."),
     ("vit", "ViT-B: 768 → 768, 4 blocks of q = 128", "197 tokens, and one."),
     ("llama", "Llama-7B: 4096 → 4096, 16 blocks of q = 1024", "1024 tokens, and one."),
-    ("sqrt", "√n blocks: n = 1024 with 32 of 32, n = 4096 with 64 of 64", "The fewest parameters of two factors with as many blocks."),
+    ("sqrt", "√n blocks: n = 1024 with 32 of 32, n = 4096 with 64 of 64",
+     "The fewest parameters of two factors with as many blocks."),
     ("ffn", "Feed-forward layers d → 4d", "Those of 2:4 training, d from 768 to 7168."),
     ("decode", "1 to 16 tokens", "Weights are read once or a few times: what counts is of copy."),
     ("copy", "Copies and conversions", "What moves data and computes nothing."),
@@ -48,10 +51,10 @@ def row(run, case):
 
 
 def tables(run, plots):
-    json = run.json
-    text = (f"{json['device']} ({json['driver']}), on {json['cpu']['threads']} threads of {json['cpu']['name']}, "
-            f"{json['date'][:10]}, revision {json['git']}, load {json['cpu']['load_average']:.1f} at the start; "
-            f"{'OpenBLAS ' + json['openblas'].removeprefix('OpenBLAS ') if json['openblas'] else 'no OpenBLAS'}.\n\n"
+    head = run.json
+    text = (f"{head['device']} ({head['driver']}), on {head['cpu']['threads']} threads of {head['cpu']['name']}, "
+            f"{head['date'][:10]}, revision {head['git']}, load {head['cpu']['load_average']:.1f} at the start; "
+            f"{head['openblas'] or 'no OpenBLAS'}.\n\n"
             f"Roofs of that run: {run.rates['copy_gb_per_s']:.1f} GB/s by our own copy, "
             f"{run.rates['driver_copy_gb_per_s']:.1f} GB/s by the driver's, {run.peak:.1f} GFLOP/s of multiply-adds, "
             f"{run.rates['launch_ns'] / 1e3:.0f} µs for a dispatch that does nothing.\n\n")
@@ -64,7 +67,22 @@ def tables(run, plots):
                  "| case | time | GFLOP/s | of peak | GB/s | of copy | regime | × own dense | × OpenBLAS |\n"
                  "| --- | --: | --: | --: | --: | --: | --- | --: | --: |\n")
         text += "".join(row(run, case) for case in cases) + "\n"
-    return text
+    return text + peers(run)
+
+
+def peers(run):
+    """What bench/peers/compare.py found on the same device, if it was kept."""
+    if not os.path.exists(PEERS):
+        return ""
+    with open(PEERS, encoding="utf-8") as file:
+        found = json.load(file)
+    if found["device"] != run.json["device"]:
+        return ""
+    text = (f"### Beside {found['peer']} {found['version']}\n\nSeparate processes on the same device, in turns, "
+            f"{found['rounds']} rounds, host time of batches, f32; {found['date'][:10]}, revision {found['git']}.\n\n"
+            f"| case | Danaus GFLOP/s | {found['peer']} GFLOP/s | × {found['peer']} |\n| --- | --: | --: | --: |\n")
+    return text + "".join(f"| `{case['name']}` | {case['danaus']['gflops']:.1f} | {case['ggml']['gflops']:.1f} | "
+                          f"{case['ratio']:.1f} |\n" for case in found["cases"]) + "\n"
 
 
 def split(page):

@@ -37,7 +37,8 @@ endforeach()
 execute_process(COMMAND "${PYTHON}" -B "${CMAKE_CURRENT_LIST_DIR}/plot.py" "${json}" "${FOLDER}/plots"
     OUTPUT_VARIABLE output ERROR_VARIABLE output RESULT_VARIABLE status)
 find_program(gnuplot gnuplot)
-if(NOT status EQUAL 0 OR (gnuplot AND NOT (EXISTS "${FOLDER}/plots/roofline.svg" AND output MATCHES "speedup.svg: the run has none"))
+if(NOT status EQUAL 0
+   OR (gnuplot AND NOT (EXISTS "${FOLDER}/plots/roofline.svg" AND output MATCHES "speedup.svg: the run has none"))
    OR (NOT gnuplot AND NOT output MATCHES "gnuplot is not installed"))
     message(FATAL_ERROR "plot.py: exit status ${status}\n${output}")
 endif()
