@@ -131,6 +131,28 @@ void add_dense(Catalogue& catalogue, DataType type) {
                                {1024, 1024, 1024, blocks});
 }
 
+// The same by weights packed beforehand, and what packing costs.
+void add_packed(Catalogue& catalogue, DataType type) {
+    const auto add = [&](const char* operation, auto job, const Tags& tags, const Sizes& s) {
+        catalogue.multiply(tags, operation, job, type, Verb::forward, s);
+    };
+    for (const std::uint64_t n : {512u, 1024u})
+        add("matmul_packed", packed_dense, with(quick, "square"), {n, n, n});
+    for (const std::uint64_t n : {2048u, 4096u})
+        add("matmul_packed", packed_dense, with(full, "square"), {n, n, n});
+    for (const std::uint64_t blocks : {16u, 4u})
+        add("block_diagonal_packed", packed_block_diagonal, quick, {1024, 1024, 1024, blocks});
+    for (const std::uint64_t n : {1024u, 4096u})
+        catalogue.add(with(quick, "copy"), {"pack",
+                                            to_string(type),
+                                            fmt::format("{0}x{0}", n),
+                                            {{"out", n}, {"in", n}},
+                                            {},
+                                            [=](Stream& stream) {
+                                                return packing(stream, type, {0, n, n});
+                                            }});
+}
+
 // The layers that papers and users measure Monarch matrices on, each beside the dense layer and with one
 // token.
 void add_layers(Catalogue& catalogue, DataType type) {
@@ -217,6 +239,7 @@ std::vector<Case> all_cases() {
     add_copies(catalogue);
     for (const DataType type : {DataType::f32, DataType::f16}) {
         add_dense(catalogue, type);
+        add_packed(catalogue, type);
         add_layers(catalogue, type);
         add_sparse24(catalogue, type);
     }

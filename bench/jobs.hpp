@@ -22,6 +22,11 @@ struct Sizes {
 [[nodiscard]] Job monarch_backward(Stream& stream, DataType type, const Sizes& sizes);
 /// Forward and transposed; the weight gradient is the dense one.
 [[nodiscard]] Job sparse24(Stream& stream, DataType type, const Sizes& sizes, Verb verb);
+/// Forward by weights that were packed beforehand (jobs_packed.cpp), which is not timed; the packing of a
+/// dense weight.
+[[nodiscard]] Job packed_dense(Stream& stream, DataType type, const Sizes& sizes, Verb verb);
+[[nodiscard]] Job packed_block_diagonal(Stream& stream, DataType type, const Sizes& sizes, Verb verb);
+[[nodiscard]] Job packing(Stream& stream, DataType type, const Sizes& sizes);
 /// Of sizes.in features: the stride permutation by `a`, or with a = 0 one by indices (a power of two
 /// features).
 [[nodiscard]] Job permutation(Stream& stream, DataType type, const Sizes& sizes, std::uint64_t a);

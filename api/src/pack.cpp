@@ -75,10 +75,9 @@ void record_piece(Recorder& recorder, const Tensor& data, PackLayout layout, con
     Packet packet;
     packet.kernel = kernel.kernel();
     const auto most = [&](std::size_t i) { return std::uint64_t{caps.max_workgroup_count[i]}; };
-    const std::uint64_t words = std::uint64_t{layout.panel} * layout.depth * size / 4;
-    packet.grid = {static_cast<std::uint32_t>(divide_up(words, kernel.local_size)),
-                   static_cast<std::uint32_t>(std::min(blocks, most(1))),
-                   static_cast<std::uint32_t>(std::min(panels * s.batch, most(2)))};
+    packet.grid = {
+        static_cast<std::uint32_t>(std::min(divide_up(blocks * layout.panel, kernel.local_size), most(0))), 1,
+        static_cast<std::uint32_t>(std::min(panels * s.batch, most(2)))};
     packet.operands[0] = {s.view.buffer, s.view.offset * size, source_span(s) * size, Touch::read};
     packet.operands[1] = {data.buffer(), data.offset() * size, s.batch * layout.elements(s.rows, s.k) * size,
                           Touch::write};

@@ -137,10 +137,6 @@ PackedBlockDiagonal pack(Recorder& recorder, const BlockDiagonal& w) {
     return {pack(recorder, w.weight)};
 }
 
-PackedMonarch pack(Recorder& recorder, const Monarch& w) {
-    return {pack(recorder, w.w1), pack(recorder, w.w2)};
-}
-
 void matmul_into(Recorder& recorder, const Tensor& out, const Tensor& x, const PackedWeight& w,
                  const Epilogue& epilogue) {
     Shape result;
@@ -170,18 +166,6 @@ Shape check_blocks(const Recorder& recorder, const Tensor& x, const PackedBlockD
     return with_features(x, shape[0] * shape[1]);
 }
 
-Shape check_monarch(const Recorder& recorder, const Tensor& x, const PackedMonarch& w) {
-    check_packed(recorder, "w1", w.w1, 3);
-    check_packed(recorder, "w2", w.w2, 3);
-    const Shape &first = w.w1.shape(), &second = w.w2.shape();
-    require(w.w1.type() == w.w2.type(), "w2: type {}, w1 has {}", to_string(w.w2.type()),
-            to_string(w.w1.type()));
-    require(first[0] * first[1] == second[0] * second[2], "w2: shape {} takes {} features, w1 {} makes {}",
-            to_string(second), second[0] * second[2], to_string(first), first[0] * first[1]);
-    check_activations(recorder, "x", x, first[0] * first[2], "the Monarch matrix", w.w1.type());
-    return with_features(x, second[0] * second[1]);
-}
-
 void check_result(const Recorder& recorder, const Tensor& out, const Shape& shape, const Tensor& x,
                   const Epilogue& epilogue) {
     require_result(recorder, out, shape, x.type());
@@ -201,27 +185,6 @@ void matmul_into(Recorder& recorder, const Tensor& out, const Tensor& x, const P
 Tensor matmul(Recorder& recorder, const Tensor& x, const PackedBlockDiagonal& w, const Epilogue& epilogue) {
     const Tensor out = new_result(recorder, check_blocks(recorder, x, w), x.type(), epilogue);
     matmul_into(recorder, out, x, w, epilogue);
-    return out;
-}
-
-void matmul_into(Recorder& recorder, const Tensor& out, const Tensor& x, const PackedMonarch& w,
-                 const Epilogue& epilogue, Tensor* inner) {
-    check_result(recorder, out, check_monarch(recorder, x, w), x, epilogue);
-    require_apart(out, epilogue, "w1", w.w1.data());
-    require_apart(out, epilogue, "w2", w.w2.data());
-    const Shape &first = w.w1.shape(), &second = w.w2.shape();
-    const Tensor t = new_inner(recorder, x, first[0] * first[1]);
-    multiply_factor(recorder, t, x, {{}, w.w1, {first[2], 1}, {first[1], 1}, "packed_monarch_first"}, false,
-                    {});
-    multiply_factor(recorder, out, t, {{}, w.w2, {1, second[0]}, {1, second[0]}, "packed_monarch_second"},
-                    false, epilogue);
-    if (inner) *inner = t;
-}
-
-Tensor matmul(Recorder& recorder, const Tensor& x, const PackedMonarch& w, const Epilogue& epilogue,
-              Tensor* inner) {
-    const Tensor out = new_result(recorder, check_monarch(recorder, x, w), x.type(), epilogue);
-    matmul_into(recorder, out, x, w, epilogue, inner);
     return out;
 }
 

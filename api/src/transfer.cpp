@@ -93,12 +93,36 @@ void record_box(Recorder& recorder, const Tensor& out, const Tensor& in, const B
         record_box(recorder, out, in, second);
         return;
     }
+    // One long row is many short ones, and a rest.
+    constexpr std::uint64_t row = 1024;
+    if (box.dimensions.size() == 1 && box.dimensions[0].size >= 8 * row) {
+        const Dimension all = box.dimensions[0];
+        const std::uint64_t rows = all.size / row, rest = all.size % row;
+        Box head = box, tail = box;
+        head.dimensions = {{rows, row * all.source, row * all.destination},
+                           {row, all.source, all.destination}};
+        record_box(recorder, out, in, head);
+        tail.dimensions[0].size = rest;
+        tail.source += rows * row * all.source;
+        tail.destination += rows * row * all.destination;
+        if (rest) record_box(recorder, out, in, tail);
+        return;
+    }
+    // A transpose: the dimension that is contiguous in the source is walked next to the lanes.
+    std::vector<Dimension> dimensions = box.dimensions;
+    bool transposes = false;
+    for (auto d = dimensions.begin(); dimensions.size() > 1 && d < dimensions.end() - 1; ++d)
+        if (d->source > 0 && d->source < dimensions.back().source && d->size >= 8) {
+            std::rotate(d, d + 1, dimensions.end() - 1);
+            transposes = true;
+            break;
+        }
     CopyFields fields{{1, 1, 1, 1}, {0, 0, 0, 0}, {0, 0, 0, 0}};
-    const std::size_t skip = 4 - box.dimensions.size();
-    for (std::size_t i = 0; i < box.dimensions.size(); ++i) {
-        fields.sizes[skip + i] = static_cast<std::uint32_t>(box.dimensions[i].size);
-        fields.source_strides[skip + i] = static_cast<std::uint32_t>(box.dimensions[i].source);
-        fields.destination_strides[skip + i] = static_cast<std::uint32_t>(box.dimensions[i].destination);
+    const std::size_t skip = 4 - dimensions.size();
+    for (std::size_t i = 0; i < dimensions.size(); ++i) {
+        fields.sizes[skip + i] = static_cast<std::uint32_t>(dimensions[i].size);
+        fields.source_strides[skip + i] = static_cast<std::uint32_t>(dimensions[i].source);
+        fields.destination_strides[skip + i] = static_cast<std::uint32_t>(dimensions[i].destination);
     }
     const bool narrow = size_of(out.type()) == 2;
     bool pairs = narrow && fields.destination_strides[3] == 1 && box.destination % 2 == 0;
@@ -108,15 +132,17 @@ void record_box(Recorder& recorder, const Tensor& out, const Tensor& in, const B
     kernel.in_type = bits_of(in.type());
     kernel.out_type = bits_of(out.type());
     kernel.pairs = pairs;
+    kernel.tile = fields.sizes[2] < 8 ? 1 : transposes ? 8 : 16;
     Packet packet;
     packet.kernel = kernel.kernel();
     const std::uint64_t lanes = detail::divide_up(fields.sizes[3], pairs ? 2 : 1);
     const std::uint64_t outer = std::uint64_t{fields.sizes[0]} * fields.sizes[1];
     const auto most = [&](std::size_t i) { return std::uint64_t{caps.max_workgroup_count[i]}; };
     // Long rows are walked in strides of the grid, so that starting invocations costs little.
-    packet.grid = {static_cast<std::uint32_t>(std::min(detail::divide_up(lanes, kernel.local_size), most(0))),
-                   static_cast<std::uint32_t>(std::min<std::uint64_t>(fields.sizes[2], most(1))),
-                   static_cast<std::uint32_t>(std::min(outer, most(2)))};
+    packet.grid = {
+        static_cast<std::uint32_t>(std::min(detail::divide_up(lanes, kernel.local_size), most(0))),
+        static_cast<std::uint32_t>(std::min(detail::divide_up(fields.sizes[2], kernel.tile), most(1))),
+        static_cast<std::uint32_t>(std::min(outer, most(2)))};
     packet.operands[0] = {in.buffer(), box.source * size_of(in.type()), from_span * size_of(in.type()),
                           Touch::read};
     packet.operands[1] = {out.buffer(), box.destination * size_of(out.type()), to_span * size_of(out.type()),

@@ -2,14 +2,17 @@
 // out_type (32-bit words are copied bit for bit when the types are equal).
 //
 //   sizes (n0, n1, n2, n3); element strides of either side, any of the source's may be 0
-//   x: lanes along n3, the destination's smallest stride      y: n2      z: n0 · n1
+//   x: lanes along n3, the destination's smallest stride      y: tiles of TILE along n2      z: n0 · n1
 //   pairs = true: an invocation owns elements 2x and 2x + 1 of a row, one word of a 16-bit destination whose rows
 //   start at even elements; else each element is stored on its own
+//   TILE > 1: a lane takes an element of that many rows. In a transpose n2 is the source's smallest stride, and the lane
+//   uses up the cache line that its first load brought
 //
 // Any grid is right: every dimension is walked with the grid's stride. Called for conversion, transposition, stride
 // permutations and blocks in and out of dense matrices: all of them are strides.
 #version 460
 #extension GL_GOOGLE_include_directive : require
+#extension GL_EXT_control_flow_attributes : require
 
 #define PUSH_FIELDS uvec4 sizes; uvec4 source_strides; uvec4 destination_strides;
 #define SLOT_0 readonly
@@ -20,35 +23,52 @@ layout(local_size_x_id = 0) in;
 layout(constant_id = 1) const uint in_type = 0;
 layout(constant_id = 2) const uint out_type = 0;
 layout(constant_id = 3) const bool pairs = false;
+layout(constant_id = 4) const uint TILE = 1;
 
 #define FROM 0
 #define TO 1
 
-void copy_one(uint from, uint to) {
-    if (!is_16_bit(in_type) && in_type == out_type) {
-        store(TO, 0u, to, load(FROM, 0u, from));
-    } else {
-        const float value = load_float(FROM, in_type, 0u, from);
-        store_float(TO, out_type, 0u, to, value);
-    }
+const bool RAW = in_type == F32 && out_type == F32;
+
+uint load_one(uint from) {
+    return RAW ? load(FROM, 0u, from) : floatBitsToUint(load_float(FROM, in_type, 0u, from));
 }
 
-void copy_row(uint from_row, uint to_row) {
+void store_one(uint to, uint bits) {
+    if (RAW)
+        store(TO, 0u, to, bits);
+    else
+        store_float(TO, out_type, 0u, to, uintBitsToFloat(bits));
+}
+
+// Rows y … y + TILE - 1 of n2, whose first elements lie at `from` and `to`. All loads stand in front of all stores, which
+// no compiler would exchange: they wait for memory together.
+void copy_tile(uint y, uint from, uint to) {
     const uint step = gl_NumWorkGroups.x * gl_WorkGroupSize.x * (pairs ? 2 : 1);
+    const uint from_row = push.source_strides.z, to_row = push.destination_strides.z;
+    const uint from_step = push.source_strides.w, to_step = push.destination_strides.w;
+    const uint count = push.sizes.w, last_row = push.sizes.z - y - 1;
     uint i = gl_GlobalInvocationID.x * (pairs ? 2 : 1);
-    if (i >= push.sizes.w) return;
+    if (i >= count) return;
     do {
-        const uint from = from_row + i * push.source_strides.w;
-        const uint to = to_row + i * push.destination_strides.w;
-        if (pairs && i + 1 < push.sizes.w) {
-            const uint next = from + push.source_strides.w;
-            const vec2 value = vec2(load_float(FROM, in_type, 0u, from), load_float(FROM, in_type, 0u, next));
-            store_float_pair(TO, out_type, 0u, to, value);
-        } else {
-            copy_one(from, to);
+        const uint source = from + i * from_step, destination = to + i * to_step;
+        const bool both = pairs && i + 1 < count;
+        uint first[TILE], second[TILE];
+        [[unroll]] for (uint r = 0; r < TILE; ++r) {
+            const uint at = source + min(r, last_row) * from_row;
+            first[r] = load_one(at);
+            second[r] = pairs ? load_one(at + (both ? from_step : 0)) : 0;
+        }
+        [[unroll]] for (uint r = 0; r < TILE; ++r) {
+            if (TILE > 1 && r > last_row) continue;
+            const uint at = destination + r * to_row;
+            if (both)
+                store_float_pair(TO, out_type, 0u, at, uintBitsToFloat(uvec2(first[r], second[r])));
+            else
+                store_one(at, first[r]);
         }
         i += step;
-    } while (i < push.sizes.w);
+    } while (i < count);
 }
 
 void main() {
@@ -56,13 +76,13 @@ void main() {
     uint z = gl_WorkGroupID.z;
     do {
         const uvec2 zi = uvec2(z / push.sizes.y, z % push.sizes.y);
-        uint y = gl_WorkGroupID.y;
+        uint y = gl_WorkGroupID.y * TILE;
         do {
             const uvec3 index = uvec3(zi, y);
             const uvec3 from = index * push.source_strides.xyz;
             const uvec3 to = index * push.destination_strides.xyz;
-            copy_row(from.x + from.y + from.z, to.x + to.y + to.z);
-            y += gl_NumWorkGroups.y;
+            copy_tile(y, from.x + from.y + from.z, to.x + to.y + to.z);
+            y += gl_NumWorkGroups.y * TILE;
         } while (y < push.sizes.z);
         z += gl_NumWorkGroups.z;
     } while (z < outer);

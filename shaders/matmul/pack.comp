@@ -6,10 +6,11 @@
 //
 // W is dense with any strides (WEIGHT_DENSE), or row-wise 2:4 compressed and expanded on the way (WEIGHT_SPARSE24: the
 // layout of tile_b_sparse24.glsl; PANEL_DEPTH a multiple of 4). Bits are moved, nothing is rounded.
-// x: words of a block    y: blocks    z: batch · panels     any grid is right: each is walked with the grid's stride
-// One invocation owns a word of the result: a 16-bit pair lies in one row, since PANEL_DEPTH is even.
+// x: rows of panels, block after block    z: batch · panels     any grid is right: each is walked with the grid's stride
+// One invocation writes PANEL_DEPTH elements of a row: whole words, since PANEL_DEPTH is even.
 #version 460
 #extension GL_GOOGLE_include_directive : require
+#extension GL_EXT_control_flow_attributes : require
 
 #define PUSH_FIELDS \
     uint rows, k, batch, panels, blocks; \
@@ -28,7 +29,7 @@ layout(constant_id = 3) const uint PANEL_DEPTH = 12;
 #define TO 1
 
 const uint PER_WORD = TYPE == F32 ? 1 : 2;
-const uint BLOCK_WORDS = PANEL_ROWS * PANEL_DEPTH / PER_WORD;
+const uint ROW_WORDS = PANEL_DEPTH / PER_WORD;
 
 uint size_rows = push.rows, size_k = push.k;
 uint row_stride = push.row_stride, k_stride = push.k_stride, batch_stride = push.batch_stride;
@@ -40,48 +41,48 @@ uint bits_at(uint element) {
     return load(FROM, 0u, e >> 1) >> (e & 1u) * 16u & 0xffffu;
 }
 
-// W[row][k]; a place behind the edge is read at the edge and then dropped, so that no load leaves the operand.
-uint weight_bits(uint batch, uint row, uint k) {
-    const bool inside = row < size_rows && k < size_k;
-    const uint r = min(row, size_rows - 1), c = min(k, size_k - 1);
+// W[row][k] at `row_start` for the row; a place behind the last column is read at that and then dropped, so that no load
+// leaves the operand.
+uint weight_bits(uint row_start, uint row_meta, uint k) {
+    const uint c = min(k, size_k - 1);
 #if defined(WEIGHT_DENSE)
-    const uint bits = bits_at(batch * batch_stride + r * row_stride + c * k_stride);
+    const uint bits = bits_at(row_start + c * k_stride);
 #elif defined(WEIGHT_SPARSE24)
-    const uint group = c / 4, words_per_row = (size_k + 31) / 32;
-    const uint word = load(FROM, 0u, push.meta + (batch * size_rows + r) * words_per_row + group / 8);
-    const uint nibble = word >> (group & 7u) * 4;
-    const uint value = batch * batch_stride + r * row_stride + group * 2;
-    const uint first = bits_at(value), second = bits_at(value + 1);
+    const uint group = c / 4;
+    const uint nibble = load(FROM, 0u, row_meta + group / 8) >> (group & 7u) * 4;
+    const uint first = bits_at(row_start + group * 2), second = bits_at(row_start + group * 2 + 1);
     const uint bits = ((nibble & 3u) == (c & 3u) ? first : 0u) | ((nibble >> 2 & 3u) == (c & 3u) ? second : 0u);
 #else
 #error "the build defines WEIGHT_DENSE or WEIGHT_SPARSE24"
 #endif
-    return inside ? bits : 0u;
+    return k < size_k ? bits : 0u;
 }
 
-void pack_block(uint batch, uint panel, uint block, uint to) {
-    uint word = gl_GlobalInvocationID.x;
-    if (word >= BLOCK_WORDS) return;
+void pack_panel(uint batch, uint panel, uint to) {
+    const uint count = push.blocks * PANEL_ROWS, step = gl_NumWorkGroups.x * gl_WorkGroupSize.x;
+    uint i = gl_GlobalInvocationID.x;
+    if (i >= count) return;
     do {
-        const uint element = word * PER_WORD;
-        const uint row = panel * PANEL_ROWS + element / PANEL_DEPTH;
-        const uint k = block * PANEL_DEPTH + element % PANEL_DEPTH;
-        uint bits = weight_bits(batch, row, k);
-        if (PER_WORD == 2) bits |= weight_bits(batch, row, k + 1) << 16;
-        store(TO, 0u, to + word, bits);
-        word += gl_NumWorkGroups.x * gl_WorkGroupSize.x;
-    } while (word < BLOCK_WORDS);
+        const uint row = panel * PANEL_ROWS + i % PANEL_ROWS, k = i / PANEL_ROWS * PANEL_DEPTH;
+        const uint r = min(row, size_rows - 1);
+        const uint row_start = batch * batch_stride + r * row_stride;
+        const uint row_meta = push.meta + (batch * size_rows + r) * ((size_k + 31) / 32);
+        uint words[ROW_WORDS];
+        [[unroll]] for (uint w = 0; w < ROW_WORDS; ++w) {
+            words[w] = weight_bits(row_start, row_meta, k + w * PER_WORD);
+            if (PER_WORD == 2) words[w] |= weight_bits(row_start, row_meta, k + w * 2 + 1) << 16;
+        }
+        [[unroll]] for (uint w = 0; w < ROW_WORDS; ++w)
+            store(TO, to, i * ROW_WORDS + w, row < size_rows ? words[w] : 0u);
+        i += step;
+    } while (i < count);
 }
 
 void main() {
-    const uint blocks = push.blocks, panels = push.panels, total = push.batch * panels;
+    const uint panels = push.panels, total = push.batch * panels;
     uint z = gl_WorkGroupID.z;
     do {
-        uint y = gl_WorkGroupID.y;
-        do {
-            pack_block(z / panels, z % panels, y, (z * blocks + y) * BLOCK_WORDS);
-            y += gl_NumWorkGroups.y;
-        } while (y < blocks);
+        pack_panel(z / panels, z % panels, z * push.blocks * PANEL_ROWS * ROW_WORDS);
         z += gl_NumWorkGroups.z;
     } while (z < total);
 }

@@ -1,7 +1,6 @@
 // Packed weights: what lies where, and multiplies that read them.
 #include "reference/block_diagonal.hpp"
 #include "reference/error_bound.hpp"
-#include "reference/monarch.hpp"
 #include "reference/sparse24.hpp"
 #include "support/device.hpp"
 #include "support/operands.hpp"
@@ -137,7 +136,7 @@ TEST(Packed, RandomProducts) {
     });
 }
 
-TEST(Packed, EpilogueBlocksAndMonarchAreThoseOfThePlainMatrices) {
+TEST(Packed, EpilogueAndBlocksAreThoseOfThePlainMatrices) {
     Stream stream(test::device());
     for (const DataType type : types) {
         // Whole numbers: the plain multiplies, held against the oracle elsewhere, give the same bits.
@@ -155,12 +154,6 @@ TEST(Packed, EpilogueBlocksAndMonarchAreThoseOfThePlainMatrices) {
         EXPECT_EQ(download(stream, matmul(stream, x, pack(stream, blocks), epilogue)),
                   download(stream, matmul(stream, x, blocks, plain)));
         EXPECT_EQ(download(stream, epilogue.aux), download(stream, plain.aux));
-
-        const Monarch monarch(w, upload(stream, test::whole_values(5 * 4 * 6, 9, 2), {5, 4, 6}, type));
-        Tensor inner, packed_inner;
-        EXPECT_EQ(download(stream, matmul(stream, x, pack(stream, monarch), {}, &packed_inner)),
-                  download(stream, matmul(stream, x, monarch, {}, &inner)));
-        EXPECT_EQ(download(stream, packed_inner), download(stream, inner));
     }
 }
 

@@ -7,7 +7,7 @@
 // the same memory.
 #pragma once
 
-#include <danaus/monarch.hpp>
+#include <danaus/block_diagonal.hpp>
 #include <danaus/sparse24.hpp>
 
 namespace danaus {
@@ -63,16 +63,5 @@ struct PackedBlockDiagonal {
                                           const Epilogue& epilogue = {});
 DANAUS_EXPORT void matmul_into(Recorder& recorder, const Tensor& out, const Tensor& x,
                                const PackedBlockDiagonal& w, const Epilogue& epilogue = {});
-
-/// A Monarch matrix of packed factors.
-struct PackedMonarch {
-    PackedWeight w1, w2;
-};
-[[nodiscard]] DANAUS_EXPORT PackedMonarch pack(Recorder& recorder, const Monarch& w);
-/// As matmul with a Monarch matrix.
-[[nodiscard]] DANAUS_EXPORT Tensor matmul(Recorder& recorder, const Tensor& x, const PackedMonarch& w,
-                                          const Epilogue& epilogue = {}, Tensor* inner = nullptr);
-DANAUS_EXPORT void matmul_into(Recorder& recorder, const Tensor& out, const Tensor& x, const PackedMonarch& w,
-                               const Epilogue& epilogue = {}, Tensor* inner = nullptr);
 
 }  // namespace danaus
