@@ -121,8 +121,8 @@ void add_all(Chosen& chosen, MultiplyProblem p, DataType type, DataType result, 
                         set_epilogue(p, mixed(++turn) % epilogues);
                         if (packed) {
                             const detail::PackLayout layout =
-                                detail::pack_layout(chosen.capabilities(), m, k);
-                            p.a = {{}, type, 0, layout.panel_elements(k), 0, 0, layout.elements(m, k)};
+                                detail::pack_layout(chosen.capabilities(), type, m, k);
+                            p.a = {{}, layout.type, 0, layout.panel_elements(k), 0, 0, layout.elements(m, k)};
                             p.a_panel = layout.panel;
                             p.a_depth = layout.depth;
                         }

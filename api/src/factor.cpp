@@ -66,7 +66,9 @@ void multiply_factor(Recorder& recorder, const Tensor& out, const Tensor& x, con
     p.label = factor.label;
     const Tensor residual = set_epilogue(p, epilogue, out, to.element, to.block);
     if (!w)
-        p = with_packed(p, factor.packed.data(), {factor.packed.panel_rows(), factor.packed.panel_depth()});
+        p = with_packed(
+            p, factor.packed.data(),
+            {factor.packed.panel_rows(), factor.packed.panel_depth(), factor.packed.data().type()});
     emit(recorder, p, out, residual);
 }
 

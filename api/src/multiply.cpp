@@ -82,7 +82,7 @@ void emit(Recorder& recorder, const MultiplyProblem& problem, const Tensor& out,
     if (p.k == 0) {
         // An empty sum as a sum of one term: the kernel wants k >= 1.
         zero = empty(recorder, DataType::f32, {1});
-        p.a = p.b = {zero.buffer(), p.a.type, zero.offset(), 0, 0, 0, 0};
+        p.a = p.b = {zero.buffer(), p.b.type, zero.offset(), 0, 0, 0, 0};
         p.weight = kernels::MatmulDirect::Weight::dense;
         p.a_panel = p.a_depth = 0;
         p.k = 1;

@@ -35,10 +35,11 @@ kernels::MatmulDirect common(const MultiplyProblem& p, const Capabilities& caps)
     kernel.local_size = is_cpu(caps) ? std::clamp(caps.subgroup_size, 4u, 16u) : 64;
     while (kernel.local_size > std::min(caps.max_workgroup_invocations, caps.max_workgroup_size[0]))
         kernel.local_size /= 2;
-    kernel.operand_type = static_cast<std::uint32_t>(p.a.type);
+    kernel.operand_type = static_cast<std::uint32_t>(p.b.type);
+    kernel.a_type = static_cast<std::uint32_t>(p.a.type);
     kernel.output_type = static_cast<std::uint32_t>(p.c.type);
     kernel.bias_type = static_cast<std::uint32_t>(p.has_bias ? p.bias.type : p.c.type);
-    const bool narrow = size_of(p.a.type) == 2;
+    const bool narrow = size_of(p.b.type) == 2;
     if (p.a_panel)
         kernel.a_layout = 2;
     else if (narrow && p.a.column == 1 && even(p, p.a, p.m > 1 ? p.a.row : 0))
@@ -79,7 +80,7 @@ std::uint32_t depth_for(const MultiplyProblem& p, std::uint32_t depth) {
 void add_direct(std::vector<MultiplyPlan>& out, const MultiplyProblem& p, const Capabilities& caps,
                 Access access, bool all) {
     kernels::MatmulDirect kernel = common(p, caps);
-    const bool cpu = is_cpu(caps), narrow = size_of(p.a.type) == 2;
+    const bool cpu = is_cpu(caps), narrow = size_of(p.b.type) == 2;
     // Decoded along its rows, a weight has values and metadata of its own for each unrolled k.
     const bool along_rows = is_sparse(p) && !p.contract_columns;
     const auto rows_at_most =

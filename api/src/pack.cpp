@@ -17,10 +17,11 @@ std::uint64_t PackLayout::elements(std::uint64_t rows, std::uint64_t k) const {
     return divide_up(rows, panel) * panel_elements(k);
 }
 
-PackLayout pack_layout(const Capabilities& caps, std::uint64_t rows, std::uint64_t k) {
+PackLayout pack_layout(const Capabilities& caps, DataType type, std::uint64_t rows, std::uint64_t k) {
     const bool cpu = caps.type == DeviceType::cpu;
     // Tall panels where the padding is small beside them.
-    PackLayout layout{8, 4};
+    // A CPU decodes a scalar at a time: once, then. A GPU reads fewer bytes.
+    PackLayout layout{8, 4, cpu ? DataType::f32 : type};
     for (const std::uint32_t panel : {16u, 32u, 64u, 128u})
         if (cpu && divide_up(rows, panel) * panel <= rows + rows / 8) layout.panel = panel;
     // Steps of 12 are fastest on a CPU (docs/kernels.md); what they leave over is done one by one.
@@ -58,6 +59,7 @@ void record_piece(Recorder& recorder, const Tensor& data, PackLayout layout, con
     kernels::Pack kernel;
     kernel.weight = s.weight;
     kernel.type = static_cast<std::uint32_t>(s.view.type);
+    kernel.out_type = static_cast<std::uint32_t>(layout.type);
     kernel.panel_rows = layout.panel;
     kernel.panel_depth = layout.depth;
     const std::uint64_t panels = divide_up(s.rows, layout.panel), blocks = divide_up(s.k, layout.depth);
@@ -79,8 +81,9 @@ void record_piece(Recorder& recorder, const Tensor& data, PackLayout layout, con
         static_cast<std::uint32_t>(std::min(divide_up(blocks * layout.panel, kernel.local_size), most(0))), 1,
         static_cast<std::uint32_t>(std::min(panels * s.batch, most(2)))};
     packet.operands[0] = {s.view.buffer, s.view.offset * size, source_span(s) * size, Touch::read};
-    packet.operands[1] = {data.buffer(), data.offset() * size, s.batch * layout.elements(s.rows, s.k) * size,
-                          Touch::write};
+    const std::uint64_t out_size = size_of(layout.type);
+    packet.operands[1] = {data.buffer(), data.offset() * out_size,
+                          s.batch * layout.elements(s.rows, s.k) * out_size, Touch::write};
     packet.set_fields(f);
     packet.work = s.batch * layout.elements(s.rows, s.k);
     packet.label = "pack";
@@ -93,7 +96,7 @@ void record_piece(Recorder& recorder, const Tensor& data, PackLayout layout, con
 void record_pack(Recorder& recorder, const Tensor& data, PackLayout layout, const PackSource& s) {
     if (s.rows == 0 || s.k == 0 || s.batch == 0) return;
     const std::uint64_t limit =
-        operand_limit(recorder.device().capabilities(), recorder.device().access(), s.view.type);
+        operand_limit(recorder.device().capabilities(), recorder.device().access(), DataType::f32);
     const std::uint64_t matrix = layout.elements(s.rows, s.k);
     const bool dense = s.weight == kernels::Pack::Weight::dense;
     if (source_span(s) <= limit && s.batch * matrix <= limit) return record_piece(recorder, data, layout, s);
@@ -140,7 +143,7 @@ bool packing_pays(const MultiplyProblem& p, const Capabilities& caps) {
 }
 
 MultiplyProblem packed_in_scratch(Recorder& recorder, const MultiplyProblem& p) {
-    const PackLayout layout = pack_layout(recorder.device().capabilities(), p.n, p.k);
+    const PackLayout layout = pack_layout(recorder.device().capabilities(), p.b.type, p.n, p.k);
     PackSource source;
     source.view = transposed(p.b);
     source.rows = p.n;
@@ -151,7 +154,7 @@ MultiplyProblem packed_in_scratch(Recorder& recorder, const MultiplyProblem& p) 
         source.metadata_word = p.metadata_word;
         source.metadata_words = p.metadata_words;
     }
-    const Tensor data = empty(recorder, p.b.type, {source.batch * layout.elements(p.n, p.k)});
+    const Tensor data = empty(recorder, layout.type, {source.batch * layout.elements(p.n, p.k)});
     record_pack(recorder, data, layout, source);
     return with_packed(p, data, layout);
 }

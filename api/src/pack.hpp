@@ -9,12 +9,14 @@ namespace danaus::detail {
 
 struct PackLayout {
     std::uint32_t panel = 0, depth = 0;  ///< rows and columns of a block
+    DataType type = DataType::f32;       ///< of the elements: the weight's, or f32
     /// Elements of a panel of a weight with `k` columns; of a weight with `rows` rows.
     [[nodiscard]] std::uint64_t panel_elements(std::uint64_t k) const;
     [[nodiscard]] std::uint64_t elements(std::uint64_t rows, std::uint64_t k) const;
 };
 /// The layout that the device's kernels like best for weights of this size.
-[[nodiscard]] PackLayout pack_layout(const Capabilities& capabilities, std::uint64_t rows, std::uint64_t k);
+[[nodiscard]] PackLayout pack_layout(const Capabilities& capabilities, DataType type, std::uint64_t rows,
+                                     std::uint64_t k);
 
 /// `batch` weights of rows × k elements: view.row along rows, view.column along k, view.inner between
 /// weights. Or compressed ones, as in a MultiplyProblem that contracts along columns; view.row is then the

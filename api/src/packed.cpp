@@ -9,21 +9,22 @@ namespace danaus {
 
 using namespace detail;
 
-PackedWeight::PackedWeight(Recorder& recorder, DataType type, const Shape& shape) : shape_(shape) {
+PackedWeight::PackedWeight(Recorder& recorder, DataType type, const Shape& shape)
+    : type_(type), shape_(shape) {
     require(is_floating(type), "type: {}, f32, f16 or bf16 is needed", to_string(type));
     require(shape.rank() == 2 || shape.rank() == 3, "shape: {}, rank 2 or 3 is needed", to_string(shape));
     const std::size_t r = shape.rank();
     const std::uint64_t batch = r == 3 ? shape[0] : 1, rows = shape[r - 2], k = shape[r - 1];
-    const PackLayout layout = pack_layout(recorder.device().capabilities(), rows, k);
+    const PackLayout layout = pack_layout(recorder.device().capabilities(), type, rows, k);
     panel_rows_ = layout.panel;
     panel_depth_ = layout.depth;
-    data_ = empty(recorder, type, {batch * layout.elements(rows, k)});
+    data_ = empty(recorder, layout.type, {batch * layout.elements(rows, k)});
 }
 
 namespace {
 
 PackLayout layout_of(const PackedWeight& w) {
-    return {w.panel_rows(), w.panel_depth()};
+    return {w.panel_rows(), w.panel_depth(), w.data().type()};
 }
 
 void check_packed(const Recorder& recorder, const char* name, const PackedWeight& w, std::size_t rank) {

@@ -132,10 +132,11 @@ void record_box(Recorder& recorder, const Tensor& out, const Tensor& in, const B
     kernel.in_type = bits_of(in.type());
     kernel.out_type = bits_of(out.type());
     kernel.pairs = pairs;
-    kernel.tile = fields.sizes[2] < 8 ? 1 : transposes ? 8 : 16;
+    kernel.tile = fields.sizes[2] < 8 ? 1 : 16;
+    kernel.wide = transposes && !pairs;
     Packet packet;
     packet.kernel = kernel.kernel();
-    const std::uint64_t lanes = detail::divide_up(fields.sizes[3], pairs ? 2 : 1);
+    const std::uint64_t lanes = detail::divide_up(fields.sizes[3], pairs || kernel.wide ? 2 : 1);
     const std::uint64_t outer = std::uint64_t{fields.sizes[0]} * fields.sizes[1];
     const auto most = [&](std::size_t i) { return std::uint64_t{caps.max_workgroup_count[i]}; };
     // Long rows are walked in strides of the grid, so that starting invocations costs little.

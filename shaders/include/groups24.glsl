@@ -14,16 +14,7 @@
 // OUT_PAIRS promise a column stride of 1, even row offsets and an operand that starts at a multiple of two elements;
 // IN_PAIRS of f32 also an even number of columns. No load leaves the present columns, whatever the invocation's mask.
 
-uint element_bits(uint word, uint element) {
-    return TYPE == F32 ? word : word >> (element & 1u) * 16u & 0xffffu;
-}
-
 #ifdef DENSE_IN
-uint load_bits(uint element) {
-    const uint e = element + (TYPE == F32 ? 0u : start_half(DENSE_IN));
-    return element_bits(load(DENSE_IN, 0u, TYPE == F32 ? e : e >> 1), e);
-}
-
 uvec4 load_group(uint row, uint group, uint present) {
     const uint first = group * 4;
     if (IN_PAIRS) {
@@ -34,23 +25,19 @@ uvec4 load_group(uint row, uint group, uint present) {
         return uvec4(words.x & 0xffffu, words.x >> 16, words.y & 0xffffu, words.y >> 16);
     }
     const uint last = present - 1;
-    return uvec4(load_bits(row + first * IN_COLUMN), load_bits(row + (first + min(1u, last)) * IN_COLUMN),
-                 load_bits(row + (first + min(2u, last)) * IN_COLUMN),
-                 load_bits(row + (first + min(3u, last)) * IN_COLUMN));
+    return uvec4(load_bits(DENSE_IN, TYPE, row + first * IN_COLUMN),
+                 load_bits(DENSE_IN, TYPE, row + (first + min(1u, last)) * IN_COLUMN),
+                 load_bits(DENSE_IN, TYPE, row + (first + min(2u, last)) * IN_COLUMN),
+                 load_bits(DENSE_IN, TYPE, row + (first + min(3u, last)) * IN_COLUMN));
 }
 #endif
 
 #ifdef DENSE_OUT
-// A single 16-bit element shares its word with somebody else's (types.glsl).
 void store_bits(uint element, uint bits) {
-    if (TYPE == F32) {
+    if (TYPE == F32)
         store(DENSE_OUT, 0u, element, bits);
-    } else {
-        const uint e = element + start_half(DENSE_OUT);
-        const uint shift = (e & 1u) * 16u;
-        atomic_and(DENSE_OUT, e >> 1, 0xffff0000u >> shift);
-        atomic_or(DENSE_OUT, e >> 1, bits << shift);
-    }
+    else
+        store_half(DENSE_OUT, element, bits);
 }
 
 void store_two(uint row, uint column, uint present, uvec2 value) {

@@ -42,6 +42,7 @@
 
 layout(local_size_x_id = 0) in;  // LANES
 layout(constant_id = 1) const uint OPERAND_TYPE = 0;
+layout(constant_id = 13) const uint A_TYPE = 0;  // OPERAND_TYPE, or F32 of a packed A
 layout(constant_id = 2) const uint OUTPUT_TYPE = 0;
 layout(constant_id = 3) const uint BIAS_TYPE = 0;
 layout(constant_id = 4) const uint TILE_ROWS = 64;

@@ -26,16 +26,16 @@ void place_a_tile() {
 // Offset of column k in a row.
 uint a_column(uint k) { return A_PACKED ? k / K_STEP * K_STEP * stride_a_k + k % K_STEP : k * stride_a_k; }
 
-float a_element(uint r, uint k) { return load_float(MATRIX_A, OPERAND_TYPE, a_row[r], a_column(k)); }
+float a_element(uint r, uint k) { return load_float(MATRIX_A, A_TYPE, a_row[r], a_column(k)); }
 
 // Columns k + j and k + j + 1, k a multiple of K_UNROLL, j even and below it.
 vec2 a_pair(uint r, uint k, uint j) {
     if (A_PACKED) {
         const uint block = k * stride_a_k + r * K_STEP + j;
-        if (is_16_bit(OPERAND_TYPE)) return load_float_pair(MATRIX_A, OPERAND_TYPE, a_row[0], block);
-        return vec2(load_float(MATRIX_A, OPERAND_TYPE, a_row[0] + k * stride_a_k, r * K_STEP + j),
-                    load_float(MATRIX_A, OPERAND_TYPE, a_row[0] + k * stride_a_k, r * K_STEP + j + 1));
+        if (is_16_bit(A_TYPE)) return load_float_pair(MATRIX_A, A_TYPE, a_row[0], block);
+        return vec2(load_float(MATRIX_A, A_TYPE, a_row[0] + k * stride_a_k, r * K_STEP + j),
+                    load_float(MATRIX_A, A_TYPE, a_row[0] + k * stride_a_k, r * K_STEP + j + 1));
     }
-    if (is_16_bit(OPERAND_TYPE) && A_LAYOUT == 1) return load_float_pair(MATRIX_A, OPERAND_TYPE, a_row[r], k + j);
+    if (is_16_bit(A_TYPE) && A_LAYOUT == 1) return load_float_pair(MATRIX_A, A_TYPE, a_row[r], k + j);
     return vec2(a_element(r, k + j), a_element(r, k + j + 1));
 }

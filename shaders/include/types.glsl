@@ -5,6 +5,8 @@
 //   vec2  load_float_pair(slot, type, uniform_element, lane_element)
 //   void  store_float(slot, type, uniform_element, lane_element, value)
 //   void  store_float_pair(slot, type, uniform_element, lane_element, value)
+//   uint  load_bits(slot, type, element)          an element as it is, in the low bits
+//   void  store_half(slot, element, bits)         a 16-bit element
 //
 // Offsets count elements. A pair is two consecutive elements at a multiple of its own size (both offsets even, the
 // operand starting at such a multiple): one word of 16-bit elements, two words of f32; a stored pair belongs to one
@@ -71,6 +73,18 @@ uint lane_words(uint type, uint uniform_element, uint lane_element, uint first_h
     decode_element(type, load(slot, uniform_words(type, u), lane_words(type, u, l, start_half(slot))), \
                    (u) + (l) + start_half(slot))
 
+#define load_bits(slot, type, element) \
+    ((type) == F32 ? load(slot, 0u, element) \
+                   : load(slot, 0u, (element) + start_half(slot) >> 1) >> ((element) + start_half(slot) & 1u) * 16u & 0xffffu)
+
+#define store_half(slot, element, bits) \
+    do { \
+        const uint element_ = (element) + start_half(slot); \
+        const uint shift_ = (element_ & 1u) * 16u; \
+        atomic_and(slot, element_ >> 1, 0xffff0000u >> shift_); \
+        atomic_or(slot, element_ >> 1, (bits) << shift_); \
+    } while (false)
+
 #define load_float_pair(slot, type, u, l) \
     ((type) == F32 ? uintBitsToFloat(load_pair(slot, u, l)) : decode_pair(type, load(slot, (u) >> 1, (l) >> 1)))
 
@@ -79,10 +93,7 @@ uint lane_words(uint type, uint uniform_element, uint lane_element, uint first_h
         if ((type) == F32) { \
             store(slot, u, l, floatBitsToUint(value)); \
         } else { \
-            const uint element_ = (u) + (l) + start_half(slot); \
-            const uint shift_ = (element_ & 1u) * 16u; \
-            atomic_and(slot, element_ >> 1, 0xffff0000u >> shift_); \
-            atomic_or(slot, element_ >> 1, encode_16(type, value) << shift_); \
+            store_half(slot, (u) + (l), encode_16(type, value)); \
         } \
     } while (false)
 

@@ -5,7 +5,7 @@
 //   one panel of PANEL_ROWS rows:   [block 0: r0 d0 d1 …, r1 d0 d1 …, …] [block 1: …] …      blocks = ceil(k / PANEL_DEPTH)
 //
 // W is dense with any strides (WEIGHT_DENSE), or row-wise 2:4 compressed and expanded on the way (WEIGHT_SPARSE24: the
-// layout of tile_b_sparse24.glsl; PANEL_DEPTH a multiple of 4). Bits are moved, nothing is rounded.
+// layout of tile_b_sparse24.glsl; PANEL_DEPTH a multiple of 4). Nothing is rounded.
 // x: rows of panels, block after block    z: batch · panels     any grid is right: each is walked with the grid's stride
 // One invocation writes PANEL_DEPTH elements of a row: whole words, since PANEL_DEPTH is even.
 #version 460
@@ -24,38 +24,33 @@ layout(local_size_x_id = 0) in;
 layout(constant_id = 1) const uint TYPE = 0;
 layout(constant_id = 2) const uint PANEL_ROWS = 128;
 layout(constant_id = 3) const uint PANEL_DEPTH = 12;
+layout(constant_id = 4) const uint OUT_TYPE = 0;  // TYPE, or F32: decoded once, here, instead of in every multiply
 
 #define FROM 0
 #define TO 1
 
-const uint PER_WORD = TYPE == F32 ? 1 : 2;
+const uint PER_WORD = OUT_TYPE == F32 ? 1 : 2;
 const uint ROW_WORDS = PANEL_DEPTH / PER_WORD;
 
 uint size_rows = push.rows, size_k = push.k;
 uint row_stride = push.row_stride, k_stride = push.k_stride, batch_stride = push.batch_stride;
-
-// Element `element` of the operand, in the low bits.
-uint bits_at(uint element) {
-    if (TYPE == F32) return load(FROM, 0u, element);
-    const uint e = element + start_half(FROM);
-    return load(FROM, 0u, e >> 1) >> (e & 1u) * 16u & 0xffffu;
-}
 
 // W[row][k] at `row_start` for the row; a place behind the last column is read at that and then dropped, so that no load
 // leaves the operand.
 uint weight_bits(uint row_start, uint row_meta, uint k) {
     const uint c = min(k, size_k - 1);
 #if defined(WEIGHT_DENSE)
-    const uint bits = bits_at(row_start + c * k_stride);
+    const uint bits = load_bits(FROM, TYPE, row_start + c * k_stride);
 #elif defined(WEIGHT_SPARSE24)
     const uint group = c / 4;
     const uint nibble = load(FROM, 0u, row_meta + group / 8) >> (group & 7u) * 4;
-    const uint first = bits_at(row_start + group * 2), second = bits_at(row_start + group * 2 + 1);
+    const uint first = load_bits(FROM, TYPE, row_start + group * 2), second = load_bits(FROM, TYPE, row_start + group * 2 + 1);
     const uint bits = ((nibble & 3u) == (c & 3u) ? first : 0u) | ((nibble >> 2 & 3u) == (c & 3u) ? second : 0u);
 #else
 #error "the build defines WEIGHT_DENSE or WEIGHT_SPARSE24"
 #endif
-    return k < size_k ? bits : 0u;
+    const uint stored = OUT_TYPE == TYPE ? bits : floatBitsToUint(decode_pair(TYPE, bits).x);
+    return k < size_k ? stored : 0u;
 }
 
 void pack_panel(uint batch, uint panel, uint to) {

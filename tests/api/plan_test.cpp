@@ -87,7 +87,7 @@ std::string broken(const MultiplyPlan& piece, const Capabilities& caps, Access a
     const std::uint64_t tile = std::uint64_t{constant["local_size"]} * constant["tile_columns"];
     if ((constant["exact"] & 1) && p.m % constant["tile_rows"]) return "exact rows";
     if ((constant["exact"] & 2) && p.n % tile) return "exact columns";
-    if (constant["operand_type"] != static_cast<std::uint32_t>(p.a.type)) return "operand_type";
+    if (constant["operand_type"] != static_cast<std::uint32_t>(p.b.type)) return "operand_type";
     if (constant["output_type"] != static_cast<std::uint32_t>(p.c.type)) return "output_type";
     if (p.has_bias && constant["bias_type"] != static_cast<std::uint32_t>(p.bias.type)) return "bias_type";
     if (constant["activation"] != static_cast<std::uint32_t>(p.activation)) return "activation";

@@ -24,16 +24,18 @@ public:
     PackedWeight(Recorder& recorder, DataType type, const Shape& shape);
 
     [[nodiscard]] explicit operator bool() const noexcept { return static_cast<bool>(data_); }
-    [[nodiscard]] DataType type() const noexcept { return data_.type(); }
+    /// Of what was packed.
+    [[nodiscard]] DataType type() const noexcept { return type_; }
     /// The shape of what was packed: (out, in) or (blocks, out, in).
     [[nodiscard]] const Shape& shape() const noexcept { return shape_; }
     [[nodiscard]] std::uint32_t panel_rows() const noexcept { return panel_rows_; }
     [[nodiscard]] std::uint32_t panel_depth() const noexcept { return panel_depth_; }
-    /// All panels one after the other.
+    /// All panels one after the other. On CPUs f32 even if the weight is not, so that it is decoded once.
     [[nodiscard]] const Tensor& data() const noexcept { return data_; }
     [[nodiscard]] std::uint64_t bytes() const { return data_.elements() * size_of(data_.type()); }
 
 private:
+    DataType type_ = DataType::f32;
     Shape shape_;
     std::uint32_t panel_rows_ = 0, panel_depth_ = 0;
     Tensor data_;
