@@ -51,10 +51,13 @@ kernels::MatmulDirect common(const MultiplyProblem& p, const Capabilities& caps)
     } else if (p.b.row == 1 && even(p, p.b, p.n > 1 ? p.b.column : 0)) {
         kernel.b_layout = 2;
     }
-    bool pairs = p.c.column == 1 && even(p, p.c, p.m > 1 ? p.c.row : 0);
+    bool aligned = true;
     for (const auto& [present, view] : {std::pair{p.has_residual, &p.residual}, std::pair{p.has_aux, &p.aux}})
-        pairs = pairs && (!present || starts_pairs(*view));
-    kernel.c_layout = pairs ? 1 : p.c.row == 1 && p.m > 1 ? 2 : 0;
+        aligned = aligned && (!present || starts_pairs(*view));
+    const bool pairs = aligned && p.c.column == 1 && even(p, p.c, p.m > 1 ? p.c.row : 0);
+    const bool row_pairs = aligned && p.c.row == 1 && size_of(p.c.type) == 2 && p.m > 1 &&
+                           even(p, p.c, p.n > 1 ? p.c.column : 0);
+    kernel.c_layout = pairs ? 1 : row_pairs ? 3 : p.c.row == 1 && p.m > 1 ? 2 : 0;
     kernel.activation = static_cast<std::uint32_t>(p.activation);
     kernel.epilogue = (p.has_bias ? 1u : 0u) | (p.has_residual ? 2u : 0u) | (p.has_aux ? 4u : 0u) |
                       (p.has_bias && p.bias_on_rows ? 8u : 0u);

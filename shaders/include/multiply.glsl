@@ -12,7 +12,7 @@
 //   A_LAYOUT    see tile_a.glsl
 //   B_LAYOUT    see the B tile in use
 //   C_LAYOUT    see tile_store.glsl; 1: c_n = 1, c_m, c_outer, c_inner even, C, residual and aux start at a multiple of
-//               two elements; 0 and 2 promise nothing
+//               two elements; 3: the same of c_m = 1 and c_n; 0 and 2 promise nothing
 //   EXACT       bit 0: m is a multiple of TILE_ROWS; bit 1: n is a multiple of LANES * TILE_COLUMNS
 // Clear flags are always right. Where a size is not exact, indices are clamped to the last row or column, so that
 // no load leaves its operand even in an invocation, or a masked branch, that stores nothing.

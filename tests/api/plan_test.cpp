@@ -84,6 +84,11 @@ std::string broken(const MultiplyPlan& piece, const Capabilities& caps, Access a
         if (p.has_residual && p.residual.offset % 2) return "c_layout 1 of the residual";
         if (p.has_aux && p.aux.offset % 2) return "c_layout 1 of aux";
     }
+    if (constant["c_layout"] == 3) {
+        if (!(p.c.row == 1 && pairs(p.c, p.c.column, p.n))) return "c_layout 3";
+        if (p.has_residual && p.residual.offset % 2) return "c_layout 3 of the residual";
+        if (p.has_aux && p.aux.offset % 2) return "c_layout 3 of aux";
+    }
     const std::uint64_t tile = std::uint64_t{constant["local_size"]} * constant["tile_columns"];
     if ((constant["exact"] & 1) && p.m % constant["tile_rows"]) return "exact rows";
     if ((constant["exact"] & 2) && p.n % tile) return "exact columns";
