@@ -16,6 +16,27 @@ MatrixView blocked(const Tensor& x, FeatureLayout layout) {
     return view;
 }
 
+// Whether a result is better computed block by block and then moved to its places: neighbours of the result
+// come from different blocks, so that they cannot be stored together. A 16-bit one takes two atomics, and a
+// CPU loads a cache line for every element.
+bool moves_afterwards(const Recorder& recorder, const Tensor& out, FeatureLayout to,
+                      const Epilogue& epilogue) {
+    constexpr std::uint64_t worth = 1 << 14;
+    const bool slow = size_of(out.type()) == 2 || recorder.device().capabilities().type == DeviceType::cpu;
+    // What shares the result's strides would have to be moved too.
+    const bool alone = !epilogue.residual && !epilogue.aux && !epilogue.accumulate;
+    return slow && alone && to.element > 1 && out.strides()[out.rank() - 1] == 1 && out.elements() >= worth;
+}
+
+// (blocks, batch, tokens, elements of a block) of a tensor with features in `layout`.
+Tensor by_blocks(const Tensor& x, FeatureLayout layout, std::uint64_t blocks, std::uint64_t elements) {
+    const std::size_t r = x.rank();
+    const std::uint64_t feature = x.strides()[r - 1], batch = r == 3 ? x.size(0) : 1;
+    return x.as_strided(
+        {blocks, batch, x.size(r - 2), elements},
+        {layout.block * feature, r == 3 ? x.strides()[0] : 0, x.strides()[r - 2], layout.element * feature});
+}
+
 }  // namespace
 
 void check_activations(const Recorder& recorder, const char* name, const Tensor& x, std::uint64_t features,
@@ -58,8 +79,14 @@ void multiply_factor(Recorder& recorder, const Tensor& out, const Tensor& x, con
                                 w.strides()[2], 0,        w.strides()[0]};
         p.b = transpose ? weight : transposed(weight);
     }
-    p.c = blocked(out, to);
-    if (p.outer > 1 && continues(x) && continues(out)) {
+    Tensor scratch;
+    if (moves_afterwards(recorder, out, to, epilogue)) {
+        scratch = empty(recorder, out.type(), {p.inner, p.outer, p.m, p.n});
+        p.c = {scratch.buffer(), scratch.type(), scratch.offset(), p.n, 1, p.m * p.n, p.outer * p.m * p.n};
+    } else {
+        p.c = blocked(out, to);
+    }
+    if (p.outer > 1 && continues(x) && (scratch || continues(out))) {
         p.m *= p.outer;
         p.outer = 1;
     }
@@ -70,6 +97,7 @@ void multiply_factor(Recorder& recorder, const Tensor& out, const Tensor& x, con
             p, factor.packed.data(),
             {factor.packed.panel_rows(), factor.packed.panel_depth(), factor.packed.data().type()});
     emit(recorder, p, out, residual);
+    if (scratch) convert_into(recorder, by_blocks(out, to, p.inner, p.n), scratch);
 }
 
 void factor_gradient(Recorder& recorder, const Tensor& out, const Tensor& dy, const Tensor& x,

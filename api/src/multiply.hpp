@@ -90,6 +90,9 @@ struct MultiplyPlan {
 void add_direct(std::vector<MultiplyPlan>& out, const MultiplyProblem& problem,
                 const Capabilities& capabilities, Access access, bool all);
 
+/// Steps of k that a CPU's kernels unroll for a sum of `k` terms where nothing was measured.
+[[nodiscard]] std::uint32_t cpu_depth(std::uint64_t k);
+
 /// The product with the roles of A and B exchanged: Cᵀ = Bᵀ·Aᵀ.
 [[nodiscard]] MultiplyProblem exchanged(MultiplyProblem problem);
 /// Whether a pair of elements may be moved at once from the view's start on.

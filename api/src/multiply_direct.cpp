@@ -4,11 +4,13 @@
 
 #include <algorithm>
 #include <bit>
+#include <limits>
 #include <span>
 
 namespace danaus::detail {
 namespace {
 
+// Depth 0: what cpu_depth() says.
 struct Shape2 {
     std::uint32_t rows, columns, depth;
 };
@@ -17,9 +19,9 @@ struct Shape2 {
 // masks around a loop; those that come first serve where nothing was measured.
 constexpr Shape2 cpu_packed[] = {{128, 2, 0}, {64, 2, 0}, {32, 4, 0}, {32, 2, 0},
                                  {16, 4, 0},  {16, 2, 0}, {8, 4, 0},  {8, 2, 0}};
-constexpr Shape2 cpu_plain[] = {{64, 2, 12}, {64, 2, 8},  {32, 4, 8}, {32, 2, 16}, {32, 4, 16},
-                                {16, 4, 8},  {16, 4, 16}, {8, 4, 8},  {8, 2, 16}};
-constexpr Shape2 cpu_scattered[] = {{32, 4, 8}, {32, 2, 8}, {16, 4, 8}, {16, 2, 16}, {64, 2, 8}};
+constexpr Shape2 cpu_plain[] = {{64, 2, 0},  {64, 2, 8},  {32, 4, 0}, {32, 4, 8}, {32, 2, 16},
+                                {32, 4, 16}, {16, 4, 16}, {16, 4, 8}, {8, 4, 8},  {8, 2, 16}};
+constexpr Shape2 cpu_scattered[] = {{32, 4, 8}, {32, 4, 0}, {32, 2, 8}, {16, 4, 8}, {16, 2, 16}, {64, 2, 8}};
 // Of a GPU, guesses that spill nowhere they were compiled for.
 constexpr Shape2 gpu_tiles[] = {{8, 4, 8}, {8, 2, 8}, {4, 4, 8}, {4, 2, 8}, {2, 2, 8}};
 
@@ -80,6 +82,22 @@ std::uint32_t depth_for(const MultiplyProblem& p, std::uint32_t depth) {
 
 }  // namespace
 
+// Steps of 12 are fastest (docs/kernels.md); what they leave over is done one by one, which costs four times
+// as much.
+std::uint32_t cpu_depth(std::uint64_t k) {
+    std::uint32_t best = 4;
+    double least = std::numeric_limits<double>::infinity();
+    for (const auto& [depth, step] : {std::pair{12u, 1.0}, {16u, 1.06}, {8u, 1.1}, {4u, 1.5}}) {
+        const double cost =
+            static_cast<double>(k / depth * depth) * step + static_cast<double>(k % depth) * 4.0;
+        if (cost < least) {
+            least = cost;
+            best = depth;
+        }
+    }
+    return best;
+}
+
 void add_direct(std::vector<MultiplyPlan>& out, const MultiplyProblem& p, const Capabilities& caps,
                 Access access, bool all) {
     kernels::MatmulDirect kernel = common(p, caps);
@@ -99,7 +117,7 @@ void add_direct(std::vector<MultiplyPlan>& out, const MultiplyProblem& p, const 
             kernel.k_unroll = p.a_depth;
         } else {
             kernel.tile_rows = std::min(shape.rows, rows_at_most);
-            kernel.k_unroll = depth_for(p, shape.depth);
+            kernel.k_unroll = depth_for(p, shape.depth ? shape.depth : cpu_depth(p.k));
         }
         kernel.tile_columns =
             shape.columns == 4 && p.n < 4 * std::uint64_t{kernel.local_size} ? 2 : shape.columns;

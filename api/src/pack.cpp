@@ -4,8 +4,6 @@
 #include "check.hpp"
 
 #include <algorithm>
-#include <bit>
-#include <limits>
 
 namespace danaus::detail {
 
@@ -24,16 +22,7 @@ PackLayout pack_layout(const Capabilities& caps, DataType type, std::uint64_t ro
     PackLayout layout{8, 4, cpu ? DataType::f32 : type};
     for (const std::uint32_t panel : {16u, 32u, 64u, 128u})
         if (cpu && divide_up(rows, panel) * panel <= rows + rows / 8) layout.panel = panel;
-    // Steps of 12 are fastest on a CPU (docs/kernels.md); what they leave over is done one by one.
-    double least = std::numeric_limits<double>::infinity();
-    for (const auto& [depth, step] : {std::pair{12u, 1.0}, {16u, 1.06}, {8u, 1.1}, {4u, 1.5}}) {
-        const double cost =
-            static_cast<double>(k / depth * depth) * step + static_cast<double>(k % depth) * 4.0;
-        if (cpu && cost < least) {
-            least = cost;
-            layout.depth = depth;
-        }
-    }
+    if (cpu) layout.depth = cpu_depth(k);
     return layout;
 }
 
