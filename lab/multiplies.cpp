@@ -17,7 +17,7 @@ constexpr DataType floating[] = {DataType::f32, DataType::f16, DataType::bf16};
 // Both sides of every size a plan might look at: powers of two, multiples of tiles, odd ones, large ones.
 // Rows and columns are the same ones, because a plan may exchange them.
 constexpr std::uint64_t sizes[] = {1, 2, 3, 4, 8, 16, 32, 64, 128, 129, 256, 258, 4096};
-constexpr std::uint64_t depths[] = {1, 5, 4096};
+constexpr std::uint64_t depths[] = {1, 5, 9, 13, 4096};
 
 enum class Layout { even, odd, turned_even, turned_odd, scattered };
 constexpr Layout layouts[] = {Layout::even, Layout::odd, Layout::turned_even, Layout::turned_odd,

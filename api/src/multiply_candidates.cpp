@@ -27,6 +27,20 @@ bool even(const MultiplyProblem& p, const MatrixView& view, std::uint64_t stride
            (p.inner == 1 || view.inner % 2 == 0);
 }
 
+Stored stored_as(const MultiplyProblem& p) {
+    Stored stored{};
+    stored.operand_type = static_cast<std::uint32_t>(p.a.type);
+    stored.output_type = static_cast<std::uint32_t>(p.c.type);
+    stored.bias_type = static_cast<std::uint32_t>(p.has_bias ? p.bias.type : p.c.type);
+    stored.activation = static_cast<std::uint32_t>(p.activation);
+    stored.epilogue = (p.has_bias ? 1u : 0u) | (p.has_residual ? 2u : 0u) | (p.has_aux ? 4u : 0u) |
+                      (p.has_bias && p.bias_on_rows ? 8u : 0u);
+    stored.pairs = p.c.column == 1 && even(p, p.c, p.m > 1 ? p.c.row : 0);
+    for (const auto& [present, view] : {std::pair{p.has_residual, &p.residual}, std::pair{p.has_aux, &p.aux}})
+        stored.pairs = stored.pairs && (!present || starts_pairs(*view));
+    return stored;
+}
+
 namespace {
 
 // Lanes run along n. Where the result is contiguous along m instead, the roles change.
@@ -41,12 +55,22 @@ std::vector<MultiplyPlan> candidates(const MultiplyProblem& problem, const Capab
     std::vector<MultiplyPlan> found;
     const bool exchangeable = !is_sparse(problem) && !problem.a_panel;
     const bool exchange_first = exchangeable && runs_along_m(problem);
-    for (const bool exchange : {exchange_first, !exchange_first}) {
-        if (exchange && !exchangeable) continue;
+    const auto add = [&](const auto& family, bool exchange) {
+        if (exchange && !exchangeable) return;
         const std::size_t begin = found.size();
-        add_direct(found, exchange ? exchanged(problem) : problem, caps, access, all);
+        family(exchange ? exchanged(problem) : problem);
         for (std::size_t i = begin; i < found.size(); ++i) found[i].tile.exchanged = exchange;
-    }
+    };
+    const auto few = [&](bool first) {
+        return [&, first](const MultiplyProblem& p) {
+            if (few_first(p, caps) == first) add_few(found, p, caps, access, all);
+        };
+    };
+    const auto direct = [&](const MultiplyProblem& p) { add_direct(found, p, caps, access, all); };
+    for (const bool exchange : {exchange_first, !exchange_first}) add(few(true), exchange);
+    for (const bool exchange : {exchange_first, !exchange_first}) add(direct, exchange);
+    if (all)
+        for (const bool exchange : {exchange_first, !exchange_first}) add(few(false), exchange);
     std::string reason;
     std::erase_if(found, [&](const MultiplyPlan& one) {
         std::string why = unfit_reason(one.kernel, caps);

@@ -84,10 +84,14 @@ float b_tile[K_STEP][TILE_COLUMNS];
 uint tile_row(uint r) { return EXACT_M ? first_row + r : min(first_row + r, size_m - 1); }
 
 // Column `c` of this invocation, in the matrix, unclamped: pairs of neighbours, a pair of one invocation lies beside
-// that of the next. c is even or one more.
+// that of the next. c is even or one more. A shader whose lanes lie otherwise defines TILE_COLUMN before.
 uint tile_column(uint c) {
+#ifdef TILE_COLUMN
+    return TILE_COLUMN(c);
+#else
     const uint pair = (gl_WorkGroupID.x * (TILE_COLUMNS / 2) + c / 2) * gl_WorkGroupSize.x + gl_LocalInvocationID.x;
     return pair * 2 + (c & 1);
+#endif
 }
 
 uint clamped_column(uint c) { return EXACT_N ? tile_column(c) : min(tile_column(c), size_n - 1); }

@@ -70,21 +70,39 @@ std::string broken(const MultiplyPlan& piece, const Capabilities& caps, Access a
         return v.offset % 2 == 0 && even(other, other_size) && even(v.outer, p.outer) &&
                even(v.inner, p.inner);
     };
-    if (constant["k_unroll"] > p.k && !p.a_panel) return "k_unroll";
-    if ((constant["a_layout"] == 2) != (p.a_panel != 0)) return "a_layout 2";
-    if (p.a_panel && (p.a_panel % constant["tile_rows"] || constant["k_unroll"] != p.a_depth))
-        return "a tile that does not divide its panel";
-    if (constant["a_layout"] == 1 && !(size_of(p.a.type) == 2 && p.a.column == 1 && pairs(p.a, p.a.row, p.m)))
-        return "a_layout 1";
-    if (constant["b_layout"] == 1 && !(p.b.column == 1 && p.n % 2 == 0 && pairs(p.b, p.b.row, p.k)))
-        return "b_layout 1";
-    if (constant["b_layout"] == 2 && !(p.b.row == 1 && pairs(p.b, p.b.column, p.n))) return "b_layout 2";
+    const bool few = piece.tile.family == detail::Family::few;
+    if (few) {
+        const auto runs = [&](const char* name, const MatrixView& v, std::uint64_t along, std::uint64_t other,
+                              std::uint64_t other_size) {
+            const std::uint64_t elements = constant[name] * (4 / size_of(v.type));
+            const auto whole = [&](std::uint64_t stride, std::uint64_t size) {
+                return size == 1 || stride % elements == 0;
+            };
+            return elements == 0 ||
+                   (along == 1 && v.offset % elements == 0 && whole(other, other_size) &&
+                    whole(v.outer, p.outer) && whole(v.inner, p.inner) && constant["k_lane"] % elements == 0);
+        };
+        if (!runs("a_layout", p.a, p.a.column, p.a.row, p.m)) return "runs of A";
+        if (!runs("b_layout", p.b, p.b.row, p.b.column, p.n)) return "runs of B";
+        if (constant["one_subgroup"] && constant["local_size"] != caps.subgroup_size) return "one_subgroup";
+    } else {
+        if (constant["k_unroll"] > p.k && !p.a_panel) return "k_unroll";
+        if ((constant["a_layout"] == 2) != (p.a_panel != 0)) return "a_layout 2";
+        if (p.a_panel && (p.a_panel % constant["tile_rows"] || constant["k_unroll"] != p.a_depth))
+            return "a tile that does not divide its panel";
+        if (constant["a_layout"] == 1 &&
+            !(size_of(p.a.type) == 2 && p.a.column == 1 && pairs(p.a, p.a.row, p.m)))
+            return "a_layout 1";
+        if (constant["b_layout"] == 1 && !(p.b.column == 1 && p.n % 2 == 0 && pairs(p.b, p.b.row, p.k)))
+            return "b_layout 1";
+        if (constant["b_layout"] == 2 && !(p.b.row == 1 && pairs(p.b, p.b.column, p.n))) return "b_layout 2";
+    }
     if (constant["c_layout"] == 1) {
         if (!(p.c.column == 1 && pairs(p.c, p.c.row, p.m))) return "c_layout 1";
         if (p.has_residual && p.residual.offset % 2) return "c_layout 1 of the residual";
         if (p.has_aux && p.aux.offset % 2) return "c_layout 1 of aux";
     }
-    const std::uint64_t tile = std::uint64_t{constant["local_size"]} * constant["tile_columns"];
+    const std::uint64_t tile = std::uint64_t{few ? 1 : constant["local_size"]} * constant["tile_columns"];
     if ((constant["exact"] & 1) && p.m % constant["tile_rows"]) return "exact rows";
     if ((constant["exact"] & 2) && p.n % tile) return "exact columns";
     if (constant["operand_type"] != static_cast<std::uint32_t>(p.a.type)) return "operand_type";

@@ -122,6 +122,18 @@ TEST_F(Short, Packed) {
     expect_near(y, reference::matmul(x.matrix, w.matrix), 1e-5);
 }
 
+TEST_F(Short, FewTokens) {
+    const auto x = draw(DataType::f16, 1, 136, 18), w = draw(DataType::f16, 9, 136, 19);
+    const Placed y(stream, DataType::f32, {1, 9});
+    matmul_into(witness, y, x.tensor, w.tensor);
+    expect_near(y, reference::matmul(x.matrix, w.matrix), 1e-4);
+    const Sparse24 sparse = compress_by_magnitude(witness, w.tensor);
+    matmul_into(witness, y, x.tensor, sparse);
+    expect_near(y,
+                reference::matmul(x.matrix, reference::compress(w.matrix, reference::select_mask(w.matrix))),
+                1e-4);
+}
+
 TEST_F(Short, BlockDiagonalAndMonarch) {
     const auto x = draw(DataType::f32, 7, 24, 5);
     const auto w = random_values(3 * 10 * 8, 6);
@@ -279,9 +291,10 @@ TEST_F(Short, ZEveryKernelRanInFewPipelines) {
         if (support[i].usable())
             EXPECT_TRUE(seen().contains(static_cast<kernels::Module>(i)))
                 << support[i].name << " is in the kernel table and not in the short suite";
-        else
-            ADD_FAILURE() << support[i].name << " cannot run on this device: " << support[i].reason;
-    EXPECT_LE(device().pipeline_count(), 44u);
+        else  // What needs a feature does the work of a kernel that needs none, only faster.
+            EXPECT_FALSE(kernels::info(static_cast<kernels::Module>(i)).requirements.empty())
+                << support[i].name << " cannot run on this device: " << support[i].reason;
+    EXPECT_LE(device().pipeline_count(), 50u);
     std::printf("short suite: %zu kernels of the table, %zu pipelines, on %s, subgroup size %u\n",
                 seen().size(), device().pipeline_count(), describe(device().capabilities()).c_str(),
                 device().capabilities().subgroup_size);
