@@ -99,8 +99,8 @@ void add_few(std::vector<MultiplyPlan>& out, const MultiplyProblem& p, const Cap
     for (const Run& run : cpu ? std::span<const Run>(cpu_runs) : gpu_runs) {
         const std::uint32_t words =
             std::max(least_words, std::min(run.words, most_elements / dense_per_word));
-        // Tokens and rows of the weight share the registers for sums.
-        kernel.tile_columns = std::max(2u, std::min(run.columns, 32 / kernel.tile_rows));
+        // Tokens and rows of the weight share the registers for sums; 32 of them spill on an Intel GPU.
+        kernel.tile_columns = std::max(2u, std::min(run.columns, (cpu ? 32 : 16) / kernel.tile_rows));
         kernel.k_unroll = kernel.tile_rows == 1 || cpu ? run.unroll : 1;
         kernel.k_lane = words * dense_per_word;
         kernel.a_layout =
