@@ -51,7 +51,7 @@ struct MultiplyProblem {
 
 /// Where a problem's constants are the device's to choose: the kernel family and the tile that a workgroup
 /// computes. What a tuner measures and a table remembers.
-enum class Family : std::uint32_t { direct, few };
+enum class Family : std::uint32_t { direct, few, shared };
 struct Tile {
     Family family = Family::direct;
     std::uint32_t lanes = 0;    ///< invocations of a workgroup
@@ -102,6 +102,11 @@ void add_few(std::vector<MultiplyPlan>& out, const MultiplyProblem& problem, con
              Access access, bool all);
 /// Whether rules put that family first.
 [[nodiscard]] bool few_first(const MultiplyProblem& problem, const Capabilities& capabilities);
+
+/// Through shared memory (multiply_shared.cpp).
+void add_shared(std::vector<MultiplyPlan>& out, const MultiplyProblem& problem,
+                const Capabilities& capabilities, Access access, bool all);
+[[nodiscard]] bool shared_first(const MultiplyProblem& problem, const Capabilities& capabilities);
 
 /// The product with the roles of A and B exchanged: Cᵀ = Bᵀ·Aᵀ.
 [[nodiscard]] MultiplyProblem exchanged(MultiplyProblem problem);

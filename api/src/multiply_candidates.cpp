@@ -4,6 +4,7 @@
 #include <danaus/runtime/kernel_support.hpp>
 
 #include <algorithm>
+#include <array>
 #include <utility>
 
 #include <fmt/format.h>
@@ -61,16 +62,26 @@ std::vector<MultiplyPlan> candidates(const MultiplyProblem& problem, const Capab
         family(exchange ? exchanged(problem) : problem);
         for (std::size_t i = begin; i < found.size(); ++i) found[i].tile.exchanged = exchange;
     };
+    // Those whose rule names them, direct kernels, which compute everything, and the rest.
     const auto few = [&](bool first) {
         return [&, first](const MultiplyProblem& p) {
             if (few_first(p, caps) == first) add_few(found, p, caps, access, all);
         };
     };
+    const auto shared = [&](bool first) {
+        return [&, first](const MultiplyProblem& p) {
+            if (shared_first(p, caps) == first) add_shared(found, p, caps, access, all);
+        };
+    };
     const auto direct = [&](const MultiplyProblem& p) { add_direct(found, p, caps, access, all); };
-    for (const bool exchange : {exchange_first, !exchange_first}) add(few(true), exchange);
-    for (const bool exchange : {exchange_first, !exchange_first}) add(direct, exchange);
-    if (all)
-        for (const bool exchange : {exchange_first, !exchange_first}) add(few(false), exchange);
+    const std::array<bool, 2> roles{exchange_first, !exchange_first};
+    for (const bool exchange : roles) add(few(true), exchange);
+    for (const bool exchange : roles) add(shared(true), exchange);
+    for (const bool exchange : roles) add(direct, exchange);
+    if (all) {
+        for (const bool exchange : roles) add(few(false), exchange);
+        for (const bool exchange : roles) add(shared(false), exchange);
+    }
     std::string reason;
     std::erase_if(found, [&](const MultiplyPlan& one) {
         std::string why = unfit_reason(one.kernel, caps);

@@ -54,6 +54,11 @@ layout(constant_id = 10) const uint EXACT = 0;
 layout(constant_id = 11) const uint ACTIVATION = 0;
 layout(constant_id = 12) const uint EPILOGUE = 0;  // 1: bias, 2: residual, 4: aux, 8: bias along m
 
+// A shader whose tiles lie otherwise says here what TILE_FIRST_ROW and TILE_COLUMN are made of.
+#ifdef TILE_DECLARATIONS
+TILE_DECLARATIONS
+#endif
+
 const bool EXACT_M = (EXACT & 1) != 0;
 const bool EXACT_N = (EXACT & 2) != 0;
 const bool HAS_BIAS = (EPILOGUE & 1) != 0;
@@ -75,7 +80,10 @@ uint outer_index = gl_WorkGroupID.y / push.inner;
 uint batch_a = outer_index * push.a_outer + inner_index * push.a_inner;
 uint batch_b = outer_index * push.b_outer + inner_index * push.b_inner;
 uint batch_c = outer_index * push.c_outer + inner_index * push.c_inner;
-uint first_row = gl_WorkGroupID.z * TILE_ROWS;
+#ifndef TILE_FIRST_ROW
+#define TILE_FIRST_ROW (gl_WorkGroupID.z * TILE_ROWS)
+#endif
+uint first_row = TILE_FIRST_ROW;  // of this invocation
 
 float accumulator[TILE_ROWS][TILE_COLUMNS];
 float b_tile[K_STEP][TILE_COLUMNS];
@@ -84,7 +92,7 @@ float b_tile[K_STEP][TILE_COLUMNS];
 uint tile_row(uint r) { return EXACT_M ? first_row + r : min(first_row + r, size_m - 1); }
 
 // Column `c` of this invocation, in the matrix, unclamped: pairs of neighbours, a pair of one invocation lies beside
-// that of the next. c is even or one more. A shader whose lanes lie otherwise defines TILE_COLUMN before.
+// that of the next. c is even or one more.
 uint tile_column(uint c) {
 #ifdef TILE_COLUMN
     return TILE_COLUMN(c);

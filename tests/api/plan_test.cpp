@@ -26,6 +26,7 @@ Capabilities plain_device(DeviceType type = DeviceType::cpu) {
     caps.name = "a test device";
     caps.type = type;
     caps.subgroup_size = 8;
+    caps.subgroup_arithmetic = true;
     return caps;
 }
 
@@ -85,6 +86,23 @@ std::string broken(const MultiplyPlan& piece, const Capabilities& caps, Access a
         if (!runs("a_layout", p.a, p.a.column, p.a.row, p.m)) return "runs of A";
         if (!runs("b_layout", p.b, p.b.row, p.b.column, p.n)) return "runs of B";
         if (constant["one_subgroup"] && constant["local_size"] != caps.subgroup_size) return "one_subgroup";
+    } else if (piece.tile.family == detail::Family::shared) {
+        const auto runs = [&](const char* name, const MatrixView& v, std::uint64_t line,
+                              std::uint64_t along_k, std::uint64_t lines) {
+            if (constant[name] % 2 == 0) return true;
+            const bool along = constant[name] == 1;
+            const std::uint64_t run = 16 / size_of(v.type), size = along ? lines : p.k;
+            const auto whole = [&](std::uint64_t stride, std::uint64_t count) {
+                return count == 1 || stride % run == 0;
+            };
+            return (along ? along_k : line) == 1 && (along ? p.k : lines) % run == 0 && v.offset % run == 0 &&
+                   whole(along ? line : along_k, size) && whole(v.outer, p.outer) && whole(v.inner, p.inner);
+        };
+        if (!runs("a_layout", p.a, p.a.row, p.a.column, p.m)) return "runs of A";
+        if (!detail::is_sparse(p) && !runs("b_layout", p.b, p.b.column, p.b.row, p.n)) return "runs of B";
+        if ((constant["exact"] & 4) && p.k % constant["block_k"]) return "exact depth";
+        constant["tile_rows"] *= constant["local_size"] / constant["lanes_x"];  // the workgroup's
+        constant["local_size"] = constant["lanes_x"];
     } else {
         if (constant["k_unroll"] > p.k && !p.a_panel) return "k_unroll";
         if ((constant["a_layout"] == 2) != (p.a_panel != 0)) return "a_layout 2";
@@ -241,6 +259,37 @@ TEST(Plan, PiecesMakeTheProductOnceEach) {
     EXPECT_LT(refused, 1400);
 }
 
+// Products that every family serves: each candidate keeps what it promises, whatever the rules choose.
+TEST(Plan, CandidatesKeepTheirPromises) {
+    constexpr DataType types[] = {DataType::f32, DataType::f16, DataType::bf16};
+    std::map<detail::Family, int> seen;
+    test::property(1000, [&] {
+        MultiplyProblem p;
+        p.m = draw(0, 1) ? draw(1, 20) : 8 * draw(4, 40);
+        p.n = draw(0, 1) ? draw(1, 300) : 8 * draw(4, 40);
+        p.k = draw(0, 1) ? draw(1, 300) : 8 * draw(16, 40);
+        p.outer = draw(1, 2);
+        p.inner = draw(1, 2);
+        const DataType type = types[draw(0, 2)];
+        std::uint64_t next = 0;
+        p.a = draw_view(p, type, p.m, p.k, next, false);
+        p.b = draw_view(p, type, p.k, p.n, next, false);
+        p.c = draw_view(p, draw(0, 1) ? type : DataType::f32, p.m, p.n, next, true);
+        if (draw(0, 1)) p.a.offset = p.b.offset = p.c.offset = 0;
+        for (const DeviceType device : {DeviceType::cpu, DeviceType::discrete}) {
+            const Capabilities caps = plain_device(device);
+            for (const MultiplyPlan& one : detail::candidates(p, caps, Access::address)) {
+                RC_ASSERT(broken(one, caps, Access::address) == "");
+                ++seen[one.tile.family];
+            }
+            RC_ASSERT(detail::candidates(p, caps, Access::address, false).front().kernel ==
+                      detail::candidates(p, caps, Access::address).front().kernel);
+        }
+    });
+    for (const detail::Family family : {detail::Family::direct, detail::Family::few, detail::Family::shared})
+        EXPECT_GT(seen[family], 100);
+}
+
 // x (m, k) and w (n, k), token-major; y (m, n).
 MultiplyProblem forward(std::uint64_t m, std::uint64_t n, std::uint64_t k, DataType type = DataType::f32) {
     MultiplyProblem p;
@@ -315,6 +364,11 @@ TEST(Plan, GpusUnrollFullTilesAndWeightsDecodedAlongTheirRowsLess) {
                                         [&](const auto& info) { return info.name == name; });
         return kernel.constants.at(static_cast<std::size_t>(found - constants.begin()));
     };
+    const auto direct = [](const MultiplyProblem& p, DeviceType type) {
+        std::vector<MultiplyPlan> all = detail::candidates(p, plain_device(type), Access::address);
+        std::erase_if(all, [](const MultiplyPlan& one) { return one.tile.family != detail::Family::direct; });
+        return all;
+    };
     for (const DeviceType type : {DeviceType::cpu, DeviceType::discrete})
         for (const std::uint64_t rows : {2u, 4u, 64u})
             for (const bool contract_columns : {false, true}) {
@@ -326,8 +380,8 @@ TEST(Plan, GpusUnrollFullTilesAndWeightsDecodedAlongTheirRowsLess) {
                        0};
                 p.metadata_word = 512 * 256;
                 p.metadata_words = 512 * 16;
-                const auto pieces = detail::plan(p, plain_device(type), Access::address);
-                ASSERT_EQ(pieces.size(), 1u);
+                const auto pieces = direct(p, type);
+                ASSERT_FALSE(pieces.empty());
                 if (gpu) {
                     EXPECT_EQ(constant(pieces[0].kernel, "k_unroll"),
                               rows >= 4 || !contract_columns ? 4u : 8u);
@@ -335,8 +389,8 @@ TEST(Plan, GpusUnrollFullTilesAndWeightsDecodedAlongTheirRowsLess) {
                 // Halves of A that come one by one leave no registers for four columns of such a weight.
                 p.a.type = p.b.type = DataType::f16;
                 p.a.offset = 1;
-                const auto halves = detail::plan(p, plain_device(type), Access::address);
-                ASSERT_EQ(halves.size(), 1u);
+                const auto halves = direct(p, type);
+                ASSERT_FALSE(halves.empty());
                 if (gpu) {
                     EXPECT_EQ(constant(halves[0].kernel, "tile_columns"), contract_columns ? 4u : 2u);
                 }

@@ -53,10 +53,26 @@ MultiplyProblem problem_of(const Tensor& out, const Tensor& x, const Sparse24& a
     return p;
 }
 
+namespace {
+
+// A CPU can run what a GPU would be given, too.
+Capabilities as_gpu() {
+    Capabilities caps = device().capabilities();
+    caps.type = DeviceType::discrete;
+    return caps;
+}
+
+}  // namespace
+
+std::vector<MultiplyPlan> ways_of(detail::Family family, const MultiplyProblem& problem) {
+    auto all = detail::candidates(problem, as_gpu(), device().access());
+    std::erase_if(all,
+                  [&](const MultiplyPlan& one) { return one.tile.family != family || one.tile.exchanged; });
+    return all;
+}
+
 std::vector<MultiplyPlan> some_ways(const MultiplyProblem& problem, unsigned seed) {
-    // A CPU can run what a GPU would be given, too.
-    Capabilities gpu = device().capabilities();
-    gpu.type = DeviceType::discrete;
+    const Capabilities gpu = as_gpu();
     std::set<std::tuple<bool, kernels::Module, bool>> seen;
     std::vector<MultiplyPlan> some, others;
     for (const Capabilities& caps : {device().capabilities(), gpu})

@@ -20,6 +20,9 @@ namespace danaus::test {
 /// or of a GPU name, and a few others drawn by `seed`, since each costs a pipeline.
 [[nodiscard]] std::vector<detail::MultiplyPlan> some_ways(const detail::MultiplyProblem& problem,
                                                           unsigned seed);
+/// Those of one family that a GPU would be given, in the roles of the problem.
+[[nodiscard]] std::vector<detail::MultiplyPlan> ways_of(detail::Family family,
+                                                        const detail::MultiplyProblem& problem);
 /// The kernel and its constants.
 [[nodiscard]] std::string name_of(const detail::MultiplyPlan& plan);
 

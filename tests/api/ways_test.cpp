@@ -87,6 +87,35 @@ TEST(Ways, LongSumsStayWithinTheBound) {
             EXPECT_EQ(mismatch_of_ways(stream, {.verb = verb, .m = 3, .n = 40, .k = 5003, .type = type}), "");
 }
 
+// Several blocks of every size, whole and cut off, loaded by runs along k, along the other dimension, and by
+// elements.
+TEST(Ways, BlocksInSharedMemory) {
+    Stream stream(device());
+    for (const DataType type : {DataType::f32, DataType::f16})
+        for (const Verb verb : {Verb::forward, Verb::gradient})
+            for (const MatmulCase& size :
+                 {MatmulCase{.m = 256, .n = 128, .k = 48}, MatmulCase{.m = 130, .n = 70, .k = 37}}) {
+                MatmulCase one = size;
+                one.verb = verb;
+                one.type = type;
+                one.whole = true;
+                std::size_t count = 1;
+                for (std::size_t i = 0; i < count; ++i) {
+                    std::string name;
+                    const std::string text =
+                        mismatch(stream, one, [&](const Tensor& out, const Tensor& a, const Tensor& b) {
+                            const auto ways =
+                                test::ways_of(detail::Family::shared, test::problem_of(verb, out, a, b));
+                            count = ways.size();
+                            ASSERT_GT(count, 0u);
+                            name = test::name_of(ways[i]);
+                            detail::record(stream, ways[i]);
+                        });
+                    EXPECT_EQ(text, "") << name;
+                }
+            }
+}
+
 EpilogueChoice draw_choice() {
     EpilogueChoice choice;
     choice.type = types[draw(0, 2)];

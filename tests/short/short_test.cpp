@@ -3,6 +3,7 @@
 // proves the library.
 #include "api/epilogue_case.hpp"
 #include "api/matmul_case.hpp"
+#include "api/ways.hpp"
 #include "reference/block_diagonal.hpp"
 #include "reference/loss.hpp"
 #include "reference/monarch.hpp"
@@ -132,6 +133,23 @@ TEST_F(Short, FewTokens) {
     expect_near(y,
                 reference::matmul(x.matrix, reference::compress(w.matrix, reference::select_mask(w.matrix))),
                 1e-4);
+}
+
+// Where the rules would not choose it, too.
+TEST_F(Short, SharedMemory) {
+    const auto x = draw(DataType::f32, 40, 36, 20), w = draw(DataType::f32, 40, 36, 21);
+    const Placed y(stream, DataType::f32, {40, 40});
+    const Sparse24 sparse = compress_by_magnitude(witness, w.tensor);
+    for (const auto& [problem, weight] :
+         {std::pair{test::problem_of(Verb::forward, y, x.tensor, w.tensor), w.matrix},
+          std::pair{
+              test::problem_of(y, x.tensor, sparse),
+              reference::decompress(reference::compress(w.matrix, reference::select_mask(w.matrix)))}}) {
+        const auto ways = test::ways_of(detail::Family::shared, problem);
+        ASSERT_FALSE(ways.empty());
+        detail::record(witness, ways.front());
+        expect_near(y, reference::matmul(x.matrix, weight), 1e-5);
+    }
 }
 
 TEST_F(Short, BlockDiagonalAndMonarch) {
