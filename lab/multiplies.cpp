@@ -17,7 +17,11 @@ constexpr DataType floating[] = {DataType::f32, DataType::f16, DataType::bf16};
 // Both sides of every size a plan might look at: powers of two, multiples of tiles, odd ones, large ones.
 // Rows and columns are the same ones, because a plan may exchange them.
 constexpr std::uint64_t sizes[] = {1, 2, 3, 4, 8, 16, 32, 64, 128, 129, 256, 258, 4096};
-constexpr std::uint64_t depths[] = {1, 5, 4096};
+constexpr std::uint64_t depths[] = {1, 5, 9, 13, 130, 132, 136, 4096};
+// Depths whose rows start at other multiples of words count where a sum is long and there are few of it.
+bool for_few(std::uint64_t depth) {
+    return depth > 16 && depth < 4096;
+}
 
 enum class Layout { even, odd, turned_even, turned_odd, scattered };
 constexpr Layout layouts[] = {Layout::even, Layout::odd, Layout::turned_even, Layout::turned_odd,
@@ -99,7 +103,8 @@ void add_all(Chosen& chosen, MultiplyProblem p, DataType type, DataType result, 
              bool packed = false) {
     for (const std::uint64_t m : sizes)
         for (const std::uint64_t n : sizes)
-            for (const std::uint64_t k : depths)
+            for (const std::uint64_t k : depths) {
+                if (for_few(k) && m > 16 && n > 16) continue;
                 for (const Layout a : layouts)
                     for (const Layout c : layouts) {
                         p.m = m;
@@ -119,6 +124,10 @@ void add_all(Chosen& chosen, MultiplyProblem p, DataType type, DataType result, 
                             p.b = view(type, k, n, b);
                         }
                         set_epilogue(p, mixed(++turn) % epilogues);
+                        // Starts at multiples of one, two or four words.
+                        if (p.a.offset == 0) p.a.offset = 2 * (mixed(turn) / epilogues % 3);
+                        if (p.b.offset == 0 && !detail::is_sparse(p))
+                            p.b.offset = 2 * (mixed(turn) / (3 * epilogues) % 3);
                         if (packed) {
                             const detail::PackLayout layout =
                                 detail::pack_layout(chosen.capabilities(), type, m, k);
@@ -128,6 +137,7 @@ void add_all(Chosen& chosen, MultiplyProblem p, DataType type, DataType result, 
                         }
                         chosen.add(p);
                     }
+            }
 }
 
 }  // namespace

@@ -75,6 +75,10 @@ Packet packet_of(const MultiplyPlan& plan) {
 
 }  // namespace
 
+void record(Recorder& recorder, const MultiplyPlan& plan) {
+    recorder.record(packet_of(plan));
+}
+
 void emit(Recorder& recorder, const MultiplyProblem& problem, const Tensor& out, const Tensor& residual) {
     if (problem.m == 0 || problem.n == 0 || problem.outer == 0 || problem.inner == 0) return;
     MultiplyProblem p = problem;
@@ -91,7 +95,7 @@ void emit(Recorder& recorder, const MultiplyProblem& problem, const Tensor& out,
     const auto plans = plan(p, recorder.device().capabilities(), recorder.device().access());
     if (zero) fill_into(recorder, zero, 0.0);
     if (residual) convert_into(recorder, out, residual);
-    for (const MultiplyPlan& piece : plans) recorder.record(packet_of(piece));
+    for (const MultiplyPlan& piece : plans) record(recorder, piece);
 }
 
 }  // namespace danaus::detail

@@ -51,7 +51,7 @@ struct MultiplyProblem {
 
 /// Where a problem's constants are the device's to choose: the kernel family and the tile that a workgroup
 /// computes. What a tuner measures and a table remembers.
-enum class Family : std::uint32_t { direct };
+enum class Family : std::uint32_t { direct, few, shared };
 struct Tile {
     Family family = Family::direct;
     std::uint32_t lanes = 0;    ///< invocations of a workgroup
@@ -80,6 +80,14 @@ struct MultiplyPlan {
     Tile tile;
 };
 
+/// The constants that every family's kernels have in common, which say how operands and result are stored.
+struct Stored {
+    std::uint32_t operand_type, output_type, bias_type, activation, epilogue;
+    bool pairs;      ///< of the result's columns may be stored at once (C_LAYOUT 1)
+    bool row_pairs;  ///< of 16-bit results' rows (C_LAYOUT 3)
+};
+[[nodiscard]] Stored stored_as(const MultiplyProblem& problem);
+
 /// The ways to compute a problem in one dispatch that fit the device, the one that rules choose first.
 /// `problem` is within the device's reach (see plan()), but for the counts of workgroups. Without `all`,
 /// rules' choice is surely among them and little else.
@@ -92,6 +100,17 @@ void add_direct(std::vector<MultiplyPlan>& out, const MultiplyProblem& problem,
 
 /// Steps of k that a CPU's kernels unroll for a sum of `k` terms where nothing was measured.
 [[nodiscard]] std::uint32_t cpu_depth(std::uint64_t k);
+
+/// For few rows of A; nothing where that family does not serve (multiply_few.cpp).
+void add_few(std::vector<MultiplyPlan>& out, const MultiplyProblem& problem, const Capabilities& capabilities,
+             Access access, bool all);
+/// Whether rules put that family first.
+[[nodiscard]] bool few_first(const MultiplyProblem& problem, const Capabilities& capabilities);
+
+/// Through shared memory (multiply_shared.cpp).
+void add_shared(std::vector<MultiplyPlan>& out, const MultiplyProblem& problem,
+                const Capabilities& capabilities, Access access, bool all);
+[[nodiscard]] bool shared_first(const MultiplyProblem& problem, const Capabilities& capabilities);
 
 /// The product with the roles of A and B exchanged: Cᵀ = Bᵀ·Aᵀ.
 [[nodiscard]] MultiplyProblem exchanged(MultiplyProblem problem);
@@ -109,6 +128,9 @@ void add_direct(std::vector<MultiplyPlan>& out, const MultiplyProblem& problem,
 /// once the plan stands. Nothing is recorded for an empty result.
 void emit(Recorder& recorder, const MultiplyProblem& problem, const Tensor& out = {},
           const Tensor& residual = {});
+
+/// Records one way to compute a problem.
+void record(Recorder& recorder, const MultiplyPlan& plan);
 
 /// The matrices of a tensor of rank 2 or 3 (the first of three dimensions is the outer batch).
 [[nodiscard]] MatrixView matrix_view(const Tensor& tensor);

@@ -4,6 +4,7 @@
 #include <danaus/runtime/kernel_support.hpp>
 
 #include <algorithm>
+#include <array>
 #include <utility>
 
 #include <fmt/format.h>
@@ -27,6 +28,23 @@ bool even(const MultiplyProblem& p, const MatrixView& view, std::uint64_t stride
            (p.inner == 1 || view.inner % 2 == 0);
 }
 
+Stored stored_as(const MultiplyProblem& p) {
+    Stored stored{};
+    stored.operand_type = static_cast<std::uint32_t>(p.b.type);  // a packed A may be f32
+    stored.output_type = static_cast<std::uint32_t>(p.c.type);
+    stored.bias_type = static_cast<std::uint32_t>(p.has_bias ? p.bias.type : p.c.type);
+    stored.activation = static_cast<std::uint32_t>(p.activation);
+    stored.epilogue = (p.has_bias ? 1u : 0u) | (p.has_residual ? 2u : 0u) | (p.has_aux ? 4u : 0u) |
+                      (p.has_bias && p.bias_on_rows ? 8u : 0u);
+    bool aligned = true;
+    for (const auto& [present, view] : {std::pair{p.has_residual, &p.residual}, std::pair{p.has_aux, &p.aux}})
+        aligned = aligned && (!present || starts_pairs(*view));
+    stored.pairs = aligned && p.c.column == 1 && even(p, p.c, p.m > 1 ? p.c.row : 0);
+    stored.row_pairs = aligned && p.c.row == 1 && p.m > 1 && size_of(p.c.type) == 2 &&
+                       even(p, p.c, p.n > 1 ? p.c.column : 0);
+    return stored;
+}
+
 namespace {
 
 // Lanes run along n. Where the result is contiguous along m instead, the roles change.
@@ -41,11 +59,31 @@ std::vector<MultiplyPlan> candidates(const MultiplyProblem& problem, const Capab
     std::vector<MultiplyPlan> found;
     const bool exchangeable = !is_sparse(problem) && !problem.a_panel;
     const bool exchange_first = exchangeable && runs_along_m(problem);
-    for (const bool exchange : {exchange_first, !exchange_first}) {
-        if (exchange && !exchangeable) continue;
+    const auto add = [&](const auto& family, bool exchange) {
+        if (exchange && !exchangeable) return;
         const std::size_t begin = found.size();
-        add_direct(found, exchange ? exchanged(problem) : problem, caps, access, all);
+        family(exchange ? exchanged(problem) : problem);
         for (std::size_t i = begin; i < found.size(); ++i) found[i].tile.exchanged = exchange;
+    };
+    // Those whose rule names them, direct kernels, which compute everything, and the rest.
+    const auto few = [&](bool first) {
+        return [&, first](const MultiplyProblem& p) {
+            if (few_first(p, caps) == first) add_few(found, p, caps, access, all);
+        };
+    };
+    const auto shared = [&](bool first) {
+        return [&, first](const MultiplyProblem& p) {
+            if (shared_first(p, caps) == first) add_shared(found, p, caps, access, all);
+        };
+    };
+    const auto direct = [&](const MultiplyProblem& p) { add_direct(found, p, caps, access, all); };
+    const std::array<bool, 2> roles{exchange_first, !exchange_first};
+    for (const bool exchange : roles) add(few(true), exchange);
+    for (const bool exchange : roles) add(shared(true), exchange);
+    for (const bool exchange : roles) add(direct, exchange);
+    if (all) {
+        for (const bool exchange : roles) add(few(false), exchange);
+        for (const bool exchange : roles) add(shared(false), exchange);
     }
     std::string reason;
     std::erase_if(found, [&](const MultiplyPlan& one) {

@@ -37,10 +37,13 @@ kernels::MatmulDirect common(const MultiplyProblem& p, const Capabilities& caps)
     kernel.local_size = is_cpu(caps) ? std::clamp(caps.subgroup_size, 4u, 16u) : 64;
     while (kernel.local_size > std::min(caps.max_workgroup_invocations, caps.max_workgroup_size[0]))
         kernel.local_size /= 2;
-    kernel.operand_type = static_cast<std::uint32_t>(p.b.type);
+    const Stored stored = stored_as(p);
+    kernel.operand_type = stored.operand_type;
     kernel.a_type = static_cast<std::uint32_t>(p.a.type);
-    kernel.output_type = static_cast<std::uint32_t>(p.c.type);
-    kernel.bias_type = static_cast<std::uint32_t>(p.has_bias ? p.bias.type : p.c.type);
+    kernel.output_type = stored.output_type;
+    kernel.bias_type = stored.bias_type;
+    kernel.activation = stored.activation;
+    kernel.epilogue = stored.epilogue;
     const bool narrow = size_of(p.b.type) == 2;
     if (p.a_panel)
         kernel.a_layout = 2;
@@ -53,16 +56,7 @@ kernels::MatmulDirect common(const MultiplyProblem& p, const Capabilities& caps)
     } else if (p.b.row == 1 && even(p, p.b, p.n > 1 ? p.b.column : 0)) {
         kernel.b_layout = 2;
     }
-    bool aligned = true;
-    for (const auto& [present, view] : {std::pair{p.has_residual, &p.residual}, std::pair{p.has_aux, &p.aux}})
-        aligned = aligned && (!present || starts_pairs(*view));
-    const bool pairs = aligned && p.c.column == 1 && even(p, p.c, p.m > 1 ? p.c.row : 0);
-    const bool row_pairs = aligned && p.c.row == 1 && size_of(p.c.type) == 2 && p.m > 1 &&
-                           even(p, p.c, p.n > 1 ? p.c.column : 0);
-    kernel.c_layout = pairs ? 1 : row_pairs ? 3 : p.c.row == 1 && p.m > 1 ? 2 : 0;
-    kernel.activation = static_cast<std::uint32_t>(p.activation);
-    kernel.epilogue = (p.has_bias ? 1u : 0u) | (p.has_residual ? 2u : 0u) | (p.has_aux ? 4u : 0u) |
-                      (p.has_bias && p.bias_on_rows ? 8u : 0u);
+    kernel.c_layout = stored.pairs ? 1 : stored.row_pairs ? 3 : p.c.row == 1 && p.m > 1 ? 2 : 0;
     return kernel;
 }
 

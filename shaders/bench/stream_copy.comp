@@ -17,20 +17,6 @@ layout(local_size_x_id = 0) in;
 layout(constant_id = 1) const uint WIDTH = 4;
 layout(constant_id = 2) const uint STEPS = 4;
 
-#if defined(ACCESS_ADDRESS)
-layout(buffer_reference, buffer_reference_align = 16, std430) buffer WordQuads { uvec4 quads[]; };
-#define copy_quad(base, word) \
-    WordQuads(address_of(operand[1], base)).quads[(word) >> 2] = \
-        WordQuads(address_of(operand[0], base)).quads[(word) >> 2]
-#else
-#define copy_quad(base, word) \
-    do { \
-        const uvec2 low_ = load_pair(0, base, word), high_ = load_pair(0, base, (word) + 2); \
-        store_pair(1, base, word, low_); \
-        store_pair(1, base, (word) + 2, high_); \
-    } while (false)
-#endif
-
 void main() {
     const uint group = gl_WorkGroupID.y * gl_NumWorkGroups.x + gl_WorkGroupID.x;
     const uint base = group * gl_WorkGroupSize.x * STEPS * WIDTH;
@@ -39,7 +25,7 @@ void main() {
     uint step_ = 0;
     do {
         if (WIDTH == 4)
-            copy_quad(base, word);
+            store_quad(1, base, word, load_quad(0, base, word));
         else
             store_pair(1, base, word, load_pair(0, base, word));
         word += gl_WorkGroupSize.x * WIDTH;

@@ -14,14 +14,17 @@
 //
 //   uint  load(slot, uniform_offset, lane_offset)
 //   uvec2 load_pair(slot, uniform_offset, lane_offset)
+//   uvec4 load_quad(slot, uniform_offset, lane_offset)
 //   void  store(slot, uniform_offset, lane_offset, value)
 //   void  store_pair(slot, uniform_offset, lane_offset, value)
+//   void  store_quad(slot, uniform_offset, lane_offset, value)
 //   uint  compare_exchange(slot, offset, expected, desired)
 //   uint  atomic_and(slot, offset, bits), atomic_or(slot, offset, bits)
 //   uint  start_half(slot)
 //
 // A pair is two consecutive words; the caller promises that it starts at a multiple of 8 bytes from the operand's
-// start, which itself is a multiple of 8 bytes, and that lane_offset is even.
+// start, which itself is a multiple of 8 bytes, and that lane_offset is even. A quad is four, with 16 bytes in place of 8
+// and lane_offset a multiple of 4.
 // Operands of 16-bit elements may start in the middle of a word: bit 1 of the address says so; under descriptors the
 // host sets bit 31 of the word offset. start_half is 1 then; load and store drop both bits.
 
@@ -45,6 +48,7 @@ uvec2 operand[SLOTS] = push.ref;
 
 layout(buffer_reference, buffer_reference_align = 4, std430) buffer Words { uint words[]; };
 layout(buffer_reference, buffer_reference_align = 8, std430) buffer WordPairs { uvec2 pairs[]; };
+layout(buffer_reference, buffer_reference_align = 16, std430) buffer WordQuads { uvec4 quads[]; };
 
 // The address `offset` words behind a reference, without 64-bit integers.
 uvec2 address_of(uvec2 ref, uint offset) {
@@ -56,6 +60,9 @@ uvec2 address_of(uvec2 ref, uint offset) {
 #define WORD_(slot, u, l) Words(address_of(operand[slot], u)).words[l]
 #define PAIR_(slot, u, l) WordPairs(address_of(operand[slot], u)).pairs[(l) >> 1]
 #define load_pair(slot, uniform_offset, lane_offset) PAIR_(slot, uniform_offset, lane_offset)
+#define QUAD_(slot, u, l) WordQuads(address_of(operand[slot], u)).quads[(l) >> 2]
+#define load_quad(slot, u, l) QUAD_(slot, u, l)
+#define store_quad(slot, u, l, value) QUAD_(slot, u, l) = (value)
 #define store_pair(slot, uniform_offset, lane_offset, value) PAIR_(slot, uniform_offset, lane_offset) = (value)
 #define start_half(slot) (operand[slot].x >> 1 & 1u)
 
@@ -74,11 +81,19 @@ layout(set = 0, binding = 0, std430) buffer Joined { uint words[]; } joined;
 #define WORD_(slot, u, l) BLOCK_(slot).words[(operand[slot].x & 0x7fffffffu) + (u) + (l)]
 #define load_pair(slot, uniform_offset, lane_offset) \
     uvec2(WORD_(slot, uniform_offset, lane_offset), WORD_(slot, uniform_offset, (lane_offset) + 1))
+#define load_quad(slot, u, l) \
+    uvec4(WORD_(slot, u, l), WORD_(slot, u, (l) + 1), WORD_(slot, u, (l) + 2), WORD_(slot, u, (l) + 3))
 #define store_pair(slot, uniform_offset, lane_offset, value) \
     do { \
         const uvec2 pair_ = (value); \
         WORD_(slot, uniform_offset, lane_offset) = pair_.x; \
         WORD_(slot, uniform_offset, (lane_offset) + 1) = pair_.y; \
+    } while (false)
+#define store_quad(slot, u, l, value) \
+    do { \
+        const uvec4 quad_ = (value); \
+        store_pair(slot, u, l, quad_.xy); \
+        store_pair(slot, u, (l) + 2, quad_.zw); \
     } while (false)
 #define start_half(slot) (operand[slot].x >> 31)
 

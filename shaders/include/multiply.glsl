@@ -42,7 +42,6 @@
 
 layout(local_size_x_id = 0) in;  // LANES
 layout(constant_id = 1) const uint OPERAND_TYPE = 0;
-layout(constant_id = 13) const uint A_TYPE = 0;  // OPERAND_TYPE, or F32 of a packed A
 layout(constant_id = 2) const uint OUTPUT_TYPE = 0;
 layout(constant_id = 3) const uint BIAS_TYPE = 0;
 layout(constant_id = 4) const uint TILE_ROWS = 64;
@@ -54,6 +53,11 @@ layout(constant_id = 9) const uint C_LAYOUT = 0;
 layout(constant_id = 10) const uint EXACT = 0;
 layout(constant_id = 11) const uint ACTIVATION = 0;
 layout(constant_id = 12) const uint EPILOGUE = 0;  // 1: bias, 2: residual, 4: aux, 8: bias along m
+
+// A shader whose tiles lie otherwise says here what TILE_FIRST_ROW and TILE_COLUMN are made of.
+#ifdef TILE_DECLARATIONS
+TILE_DECLARATIONS
+#endif
 
 const bool EXACT_M = (EXACT & 1) != 0;
 const bool EXACT_N = (EXACT & 2) != 0;
@@ -76,7 +80,10 @@ uint outer_index = gl_WorkGroupID.y / push.inner;
 uint batch_a = outer_index * push.a_outer + inner_index * push.a_inner;
 uint batch_b = outer_index * push.b_outer + inner_index * push.b_inner;
 uint batch_c = outer_index * push.c_outer + inner_index * push.c_inner;
-uint first_row = gl_WorkGroupID.z * TILE_ROWS;
+#ifndef TILE_FIRST_ROW
+#define TILE_FIRST_ROW (gl_WorkGroupID.z * TILE_ROWS)
+#endif
+uint first_row = TILE_FIRST_ROW;  // of this invocation
 
 float accumulator[TILE_ROWS][TILE_COLUMNS];
 float b_tile[K_STEP][TILE_COLUMNS];
@@ -87,8 +94,12 @@ uint tile_row(uint r) { return EXACT_M ? first_row + r : min(first_row + r, size
 // Column `c` of this invocation, in the matrix, unclamped: pairs of neighbours, a pair of one invocation lies beside
 // that of the next. c is even or one more.
 uint tile_column(uint c) {
+#ifdef TILE_COLUMN
+    return TILE_COLUMN(c);
+#else
     const uint pair = (gl_WorkGroupID.x * (TILE_COLUMNS / 2) + c / 2) * gl_WorkGroupSize.x + gl_LocalInvocationID.x;
     return pair * 2 + (c & 1);
+#endif
 }
 
 uint clamped_column(uint c) { return EXACT_N ? tile_column(c) : min(tile_column(c), size_n - 1); }

@@ -12,6 +12,8 @@
 // Packed, all that a step reads lies together: rows that are a power of two apart share few cache lines' places, and 64
 // of them drive each other out.
 
+layout(constant_id = 13) const uint A_TYPE = 0;  // OPERAND_TYPE, or F32 of a packed A
+
 const bool A_PACKED = A_LAYOUT == 2;
 
 uint a_row[TILE_ROWS];  // offset of each row's start

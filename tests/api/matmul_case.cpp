@@ -43,7 +43,7 @@ std::ostream& operator<<(std::ostream& out, const MatmulCase& one) {
                << " c " << one.c << (one.whole ? " whole" : "") << " seed " << one.seed;
 }
 
-std::string mismatch(Stream& stream, const MatmulCase& one) {
+std::string mismatch(Stream& stream, const MatmulCase& one, const Multiply& multiply) {
     const bool gradient = one.verb == Verb::gradient;
     const bool a_batched = one.batch > 0 && (one.batched_a || gradient),
                b_batched = one.batch > 0 && (one.batched_b || gradient);
@@ -57,9 +57,14 @@ std::string mismatch(Stream& stream, const MatmulCase& one) {
     const DataType result = one.widen ? DataType::f32 : one.type;
     const Placed out(stream, result, shape_of(a_batched || b_batched, one.batch, one.m, one.n), one.c);
 
-    if (one.verb == Verb::forward) matmul_into(stream, out, ta, tb);
-    if (one.verb == Verb::transposed) matmul_transposed_into(stream, out, ta, tb);
-    if (one.verb == Verb::gradient) weight_gradient_into(stream, out, ta, tb);
+    if (multiply)
+        multiply(out, ta, tb);
+    else if (one.verb == Verb::forward)
+        matmul_into(stream, out, ta, tb);
+    else if (one.verb == Verb::transposed)
+        matmul_transposed_into(stream, out, ta, tb);
+    else
+        weight_gradient_into(stream, out, ta, tb);
     const Placed::Contents contents = out.read(stream);
 
     std::vector<double> expected, bound;

@@ -5,6 +5,7 @@
 #include "support/device.hpp"
 #include "support/operands.hpp"
 
+#include <functional>
 #include <ostream>
 #include <string>
 
@@ -27,7 +28,11 @@ struct MatmulCase {
 };
 std::ostream& operator<<(std::ostream& out, const MatmulCase& one);
 
-/// Empty, or a sentence with the case and the first wrong element or damaged byte.
-[[nodiscard]] std::string mismatch(Stream& stream, const MatmulCase& one);
+/// Multiplies the operands of a verb into `out`.
+using Multiply = std::function<void(const Tensor& out, const Tensor& a, const Tensor& b)>;
+
+/// Empty, or a sentence with the case and the first wrong element or damaged byte. The library's multiply, or
+/// `multiply` in its place.
+[[nodiscard]] std::string mismatch(Stream& stream, const MatmulCase& one, const Multiply& multiply = {});
 
 }  // namespace danaus::test

@@ -26,6 +26,7 @@ Capabilities plain_device(DeviceType type = DeviceType::cpu) {
     caps.name = "a test device";
     caps.type = type;
     caps.subgroup_size = 8;
+    caps.subgroup_arithmetic = true;
     return caps;
 }
 
@@ -70,15 +71,50 @@ std::string broken(const MultiplyPlan& piece, const Capabilities& caps, Access a
         return v.offset % 2 == 0 && even(other, other_size) && even(v.outer, p.outer) &&
                even(v.inner, p.inner);
     };
-    if (constant["k_unroll"] > p.k && !p.a_panel) return "k_unroll";
-    if ((constant["a_layout"] == 2) != (p.a_panel != 0)) return "a_layout 2";
-    if (p.a_panel && (p.a_panel % constant["tile_rows"] || constant["k_unroll"] != p.a_depth))
-        return "a tile that does not divide its panel";
-    if (constant["a_layout"] == 1 && !(size_of(p.a.type) == 2 && p.a.column == 1 && pairs(p.a, p.a.row, p.m)))
-        return "a_layout 1";
-    if (constant["b_layout"] == 1 && !(p.b.column == 1 && p.n % 2 == 0 && pairs(p.b, p.b.row, p.k)))
-        return "b_layout 1";
-    if (constant["b_layout"] == 2 && !(p.b.row == 1 && pairs(p.b, p.b.column, p.n))) return "b_layout 2";
+    const bool few = piece.tile.family == detail::Family::few;
+    if (few) {
+        const auto runs = [&](const char* name, const MatrixView& v, std::uint64_t along, std::uint64_t other,
+                              std::uint64_t other_size) {
+            const std::uint64_t elements = constant[name] * (4 / size_of(v.type));
+            const auto whole = [&](std::uint64_t stride, std::uint64_t size) {
+                return size == 1 || stride % elements == 0;
+            };
+            return elements == 0 ||
+                   (along == 1 && v.offset % elements == 0 && whole(other, other_size) &&
+                    whole(v.outer, p.outer) && whole(v.inner, p.inner) && constant["k_lane"] % elements == 0);
+        };
+        if (!runs("a_layout", p.a, p.a.column, p.a.row, p.m)) return "runs of A";
+        if (!runs("b_layout", p.b, p.b.row, p.b.column, p.n)) return "runs of B";
+        if (constant["one_subgroup"] && constant["local_size"] != caps.subgroup_size) return "one_subgroup";
+    } else if (piece.tile.family == detail::Family::shared) {
+        const auto runs = [&](const char* name, const MatrixView& v, std::uint64_t line,
+                              std::uint64_t along_k, std::uint64_t lines) {
+            if (constant[name] % 2 == 0) return true;
+            const bool along = constant[name] == 1;
+            const std::uint64_t run = 16 / size_of(v.type), size = along ? lines : p.k;
+            const auto whole = [&](std::uint64_t stride, std::uint64_t count) {
+                return count == 1 || stride % run == 0;
+            };
+            return (along ? along_k : line) == 1 && (along ? p.k : lines) % run == 0 && v.offset % run == 0 &&
+                   whole(along ? line : along_k, size) && whole(v.outer, p.outer) && whole(v.inner, p.inner);
+        };
+        if (!runs("a_layout", p.a, p.a.row, p.a.column, p.m)) return "runs of A";
+        if (!detail::is_sparse(p) && !runs("b_layout", p.b, p.b.column, p.b.row, p.n)) return "runs of B";
+        if ((constant["exact"] & 4) && p.k % constant["block_k"]) return "exact depth";
+        constant["tile_rows"] *= constant["local_size"] / constant["lanes_x"];  // the workgroup's
+        constant["local_size"] = constant["lanes_x"];
+    } else {
+        if (constant["k_unroll"] > p.k && !p.a_panel) return "k_unroll";
+        if ((constant["a_layout"] == 2) != (p.a_panel != 0)) return "a_layout 2";
+        if (p.a_panel && (p.a_panel % constant["tile_rows"] || constant["k_unroll"] != p.a_depth))
+            return "a tile that does not divide its panel";
+        if (constant["a_layout"] == 1 &&
+            !(size_of(p.a.type) == 2 && p.a.column == 1 && pairs(p.a, p.a.row, p.m)))
+            return "a_layout 1";
+        if (constant["b_layout"] == 1 && !(p.b.column == 1 && p.n % 2 == 0 && pairs(p.b, p.b.row, p.k)))
+            return "b_layout 1";
+        if (constant["b_layout"] == 2 && !(p.b.row == 1 && pairs(p.b, p.b.column, p.n))) return "b_layout 2";
+    }
     if (constant["c_layout"] == 1) {
         if (!(p.c.column == 1 && pairs(p.c, p.c.row, p.m))) return "c_layout 1";
         if (p.has_residual && p.residual.offset % 2) return "c_layout 1 of the residual";
@@ -89,7 +125,7 @@ std::string broken(const MultiplyPlan& piece, const Capabilities& caps, Access a
         if (p.has_residual && p.residual.offset % 2) return "c_layout 3 of the residual";
         if (p.has_aux && p.aux.offset % 2) return "c_layout 3 of aux";
     }
-    const std::uint64_t tile = std::uint64_t{constant["local_size"]} * constant["tile_columns"];
+    const std::uint64_t tile = std::uint64_t{few ? 1 : constant["local_size"]} * constant["tile_columns"];
     if ((constant["exact"] & 1) && p.m % constant["tile_rows"]) return "exact rows";
     if ((constant["exact"] & 2) && p.n % tile) return "exact columns";
     if (constant["operand_type"] != static_cast<std::uint32_t>(p.b.type)) return "operand_type";
@@ -228,6 +264,37 @@ TEST(Plan, PiecesMakeTheProductOnceEach) {
     EXPECT_LT(refused, 1400);
 }
 
+// Products that every family serves: each candidate keeps what it promises, whatever the rules choose.
+TEST(Plan, CandidatesKeepTheirPromises) {
+    constexpr DataType types[] = {DataType::f32, DataType::f16, DataType::bf16};
+    std::map<detail::Family, int> seen;
+    test::property(1000, [&] {
+        MultiplyProblem p;
+        p.m = draw(0, 1) ? draw(1, 20) : 8 * draw(4, 40);
+        p.n = draw(0, 1) ? draw(1, 300) : 8 * draw(4, 40);
+        p.k = draw(0, 1) ? draw(1, 300) : 8 * draw(16, 40);
+        p.outer = draw(1, 2);
+        p.inner = draw(1, 2);
+        const DataType type = types[draw(0, 2)];
+        std::uint64_t next = 0;
+        p.a = draw_view(p, type, p.m, p.k, next, false);
+        p.b = draw_view(p, type, p.k, p.n, next, false);
+        p.c = draw_view(p, draw(0, 1) ? type : DataType::f32, p.m, p.n, next, true);
+        if (draw(0, 1)) p.a.offset = p.b.offset = p.c.offset = 0;
+        for (const DeviceType device : {DeviceType::cpu, DeviceType::discrete}) {
+            const Capabilities caps = plain_device(device);
+            for (const MultiplyPlan& one : detail::candidates(p, caps, Access::address)) {
+                RC_ASSERT(broken(one, caps, Access::address) == "");
+                ++seen[one.tile.family];
+            }
+            RC_ASSERT(detail::candidates(p, caps, Access::address, false).front().kernel ==
+                      detail::candidates(p, caps, Access::address).front().kernel);
+        }
+    });
+    for (const detail::Family family : {detail::Family::direct, detail::Family::few, detail::Family::shared})
+        EXPECT_GT(seen[family], 100);
+}
+
 // x (m, k) and w (n, k), token-major; y (m, n).
 MultiplyProblem forward(std::uint64_t m, std::uint64_t n, std::uint64_t k, DataType type = DataType::f32) {
     MultiplyProblem p;
@@ -302,6 +369,11 @@ TEST(Plan, GpusUnrollFullTilesAndWeightsDecodedAlongTheirRowsLess) {
                                         [&](const auto& info) { return info.name == name; });
         return kernel.constants.at(static_cast<std::size_t>(found - constants.begin()));
     };
+    const auto direct = [](const MultiplyProblem& p, DeviceType type) {
+        std::vector<MultiplyPlan> all = detail::candidates(p, plain_device(type), Access::address);
+        std::erase_if(all, [](const MultiplyPlan& one) { return one.tile.family != detail::Family::direct; });
+        return all;
+    };
     for (const DeviceType type : {DeviceType::cpu, DeviceType::discrete})
         for (const std::uint64_t rows : {2u, 4u, 64u})
             for (const bool contract_columns : {false, true}) {
@@ -313,8 +385,8 @@ TEST(Plan, GpusUnrollFullTilesAndWeightsDecodedAlongTheirRowsLess) {
                        0};
                 p.metadata_word = 512 * 256;
                 p.metadata_words = 512 * 16;
-                const auto pieces = detail::plan(p, plain_device(type), Access::address);
-                ASSERT_EQ(pieces.size(), 1u);
+                const auto pieces = direct(p, type);
+                ASSERT_FALSE(pieces.empty());
                 if (gpu) {
                     EXPECT_EQ(constant(pieces[0].kernel, "k_unroll"),
                               rows >= 4 || !contract_columns ? 4u : 8u);
@@ -322,8 +394,8 @@ TEST(Plan, GpusUnrollFullTilesAndWeightsDecodedAlongTheirRowsLess) {
                 // Halves of A that come one by one leave no registers for four columns of such a weight.
                 p.a.type = p.b.type = DataType::f16;
                 p.a.offset = 1;
-                const auto halves = detail::plan(p, plain_device(type), Access::address);
-                ASSERT_EQ(halves.size(), 1u);
+                const auto halves = direct(p, type);
+                ASSERT_FALSE(halves.empty());
                 if (gpu) {
                     EXPECT_EQ(constant(halves[0].kernel, "tile_columns"), contract_columns ? 4u : 2u);
                 }
