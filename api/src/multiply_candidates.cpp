@@ -10,6 +10,14 @@
 
 namespace danaus::detail {
 
+const char* to_string(Family family) noexcept {
+    switch (family) {
+        case Family::direct:
+            break;
+    }
+    return "direct";
+}
+
 MultiplyProblem exchanged(MultiplyProblem p) {
     std::swap(p.m, p.n);
     std::swap(p.a, p.b);
