@@ -36,7 +36,8 @@ public:
     Timer(Stream& stream, const Trial& trial)
         : stream_(stream), trial_(trial), stamps_(stream.device().capabilities().timestamp_bits > 0) {}
 
-    /// Nanoseconds of one run, the mean of `count` after `before` that do not count.
+    /// Nanoseconds of one run: of `count` after `before` that do not count, the median, or by the host's
+    /// clock the mean.
     [[nodiscard]] double run(const Trial::Way& way, std::size_t before, std::size_t count) {
         stream_.finish();
         static_cast<void>(stream_.timings());
@@ -48,10 +49,14 @@ public:
         }
         repeat(way, before + count);
         const std::vector<Timing> timings = stream_.timings();
-        double sum = 0.0;
-        for (std::size_t i = timings.size() / (before + count) * before; i < timings.size(); ++i)
-            sum += timings[i].nanoseconds;
-        return sum / static_cast<double>(count);
+        const std::size_t dispatches = timings.size() / (before + count);
+        Measured runs;
+        for (std::size_t i = before; i < before + count; ++i) {
+            double sum = 0.0;
+            for (std::size_t j = 0; j < dispatches; ++j) sum += timings[i * dispatches + j].nanoseconds;
+            runs.nanoseconds.push_back(static_cast<std::uint64_t>(sum));
+        }
+        return runs.median();
     }
 
 private:
@@ -133,6 +138,22 @@ void take_rounds(Timer& timer, std::vector<Runner>& runners, const TuneOptions& 
     }
 }
 
+// The best median of many is partly luck: it has to hold in new samples, against rules' choice alone.
+std::size_t winner(Timer& timer, std::vector<Runner>& runners) {
+    const double best = best_median(runners);
+    if (runners[0].measured.median() <= tie * best) return 0;
+    std::size_t fastest = 0;
+    while (runners[fastest].measured.outcome != Outcome::kept || runners[fastest].measured.median() != best)
+        ++fastest;
+    Measured rules, rival;
+    for (std::size_t round = 0; round < least_samples; ++round)
+        for (const auto& [index, fresh] : {std::pair{std::size_t{0}, &rules}, {fastest, &rival}}) {
+            sample(timer, runners[index]);
+            fresh->nanoseconds.push_back(runners[index].measured.nanoseconds.back());
+        }
+    return rules.median() <= tie * rival.median() ? 0 : fastest;
+}
+
 TunedProblem report_of(const ProblemKey& key, const Entry& entry) {
     TunedProblem report;
     report.problem = to_string(key);
@@ -165,13 +186,8 @@ Entry measure_problem(const Device& device, const MultiplyProblem& problem, cons
     Timer timer(stream, trial);
     take_rounds(timer, runners, options);
     Entry entry;
-    const double best = best_median(runners);
-    const bool rules_stand = runners[0].measured.median() <= tie * best;
-    for (Runner& one : runners) {
-        if (!rules_stand && one.measured.outcome == Outcome::kept && one.measured.median() == best)
-            entry.chosen = entry.measured.size();
-        entry.measured.push_back(std::move(one.measured));
-    }
+    entry.chosen = winner(timer, runners);
+    for (Runner& one : runners) entry.measured.push_back(std::move(one.measured));
     return entry;
 }
 

@@ -99,9 +99,9 @@ struct TuneResult {
 /// in use with what was found added to it. `record` is called once with a recorder that keeps nothing: its
 /// own tensors are not touched. Buffers, as large as the operands, random contents and the stream are
 /// tune()'s own. Ways take turns, so that a busy neighbour meets all; each one's result is compared with that
-/// of rules' choice first. Takes seconds for each problem, and wants a device that does little else. A
-/// problem that the device cannot compute, or has no memory for, is skipped. Throws Error(invalid_argument)
-/// for fewer than 5 rounds.
+/// of rules' choice first, and the fastest must beat rules' choice once more, in samples of the two alone.
+/// Takes seconds for each problem, and wants a device that does little else. A problem that the device cannot
+/// compute, or has no memory for, is skipped. Throws Error(invalid_argument) for fewer than 5 rounds.
 DANAUS_EXPORT TuneResult tune(const Device& device, const std::function<void(Recorder&)>& record,
                               const TuneOptions& options = {});
 
