@@ -52,8 +52,8 @@ struct MultiplyProblem {
 /// Where a problem's constants are the device's to choose: the kernel family and the tile that a workgroup
 /// computes. What a tuner measures and a table remembers.
 enum class Family : std::uint32_t { direct };
+/// Null behind the last one.
 [[nodiscard]] const char* to_string(Family family) noexcept;
-inline constexpr std::uint32_t family_count = 1;
 struct Tile {
     Family family = Family::direct;
     std::uint32_t lanes = 0;    ///< invocations of a workgroup

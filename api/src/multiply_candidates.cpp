@@ -13,9 +13,9 @@ namespace danaus::detail {
 const char* to_string(Family family) noexcept {
     switch (family) {
         case Family::direct:
-            break;
+            return "direct";
     }
-    return "direct";
+    return nullptr;
 }
 
 MultiplyProblem exchanged(MultiplyProblem p) {

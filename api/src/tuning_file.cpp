@@ -106,8 +106,9 @@ Measured measured_from(const Json& json) {
     Tile& tile = one.choice.tile;
     const std::string family = string(json, "family"), outcome = string(json, "outcome");
     std::uint32_t index = 0;
-    while (index < family_count && family != to_string(static_cast<Family>(index))) ++index;
-    if (index == family_count) throw Unusable{damaged(fmt::format("family '{}'", family))};
+    const auto name = [&] { return to_string(static_cast<Family>(index)); };
+    while (name() && family != name()) ++index;
+    if (!name()) throw Unusable{damaged(fmt::format("family '{}'", family))};
     tile = {static_cast<Family>(index),           number<std::uint32_t>(json, "lanes"),
             number<std::uint32_t>(json, "rows"),  number<std::uint32_t>(json, "columns"),
             number<std::uint32_t>(json, "depth"), boolean(json, "exchanged")};
