@@ -3,6 +3,7 @@
 #include "kernel_list.hpp"
 #include "revision.hpp"
 #include "session.hpp"
+#include "tune.hpp"
 
 #include <danaus/runtime/inspect.hpp>
 
@@ -21,8 +22,8 @@ namespace {
 
 struct Arguments {
     std::string filter, suite, json, access;
-    std::string isa;
-    bool csv = false, list = false, kernels = false;
+    std::string isa, table;
+    bool csv = false, list = false, kernels = false, tune = false, again = false;
     SessionOptions session;
 };
 
@@ -51,6 +52,7 @@ nlohmann::ordered_json header(const Session& session, const std::string& access,
                        {"timing", to_string(arguments.session.measure.timing)},
                        {"min_time", arguments.session.measure.min_time},
                        {"repetitions", arguments.session.measure.repetitions}};
+    if (!arguments.session.tuning.empty()) json["options"]["tuning"] = arguments.session.tuning;
     json["rates"] = nlohmann::ordered_json::object();
     json["skipped"] = json["cases"] = nlohmann::ordered_json::array();
     return json;
@@ -87,7 +89,7 @@ std::vector<std::optional<Access>> accesses(const Arguments& arguments) {
 nlohmann::ordered_json describe_kernels(const Arguments& arguments, const std::vector<Case>& chosen) {
     nlohmann::ordered_json json;
     for (const auto& access : accesses(arguments)) {
-        const Device device = open_device(arguments.session.device, access, true);
+        const Device device = open_device(arguments.session, access, true);
         if (json.is_null())
             json = identity(device, arguments.access == "both" ? "both" : access_name(device));
         fmt::print("{}, access by {}{}\n\n", describe(device.capabilities()), access_name(device),
@@ -143,6 +145,14 @@ void run(const Arguments& arguments) {
         for (const Case& one : chosen) fmt::print("{}  ({})\n", one.name(), fmt::join(one.tags, ", "));
         return;
     }
+    if (arguments.tune) {
+        for (const auto& access : accesses(arguments)) {
+            const Device device = open_device(arguments.session, access);
+            fmt::print("{}, access by {}\n", describe(device.capabilities()), access_name(device));
+            tune_cases(device, chosen, arguments.table, arguments.again);
+        }
+        return;
+    }
     const nlohmann::ordered_json json =
         arguments.kernels ? describe_kernels(arguments, chosen) : time_cases(arguments, chosen);
     if (!arguments.json.empty()) write_file(arguments.json, json.dump(2) + '\n');
@@ -193,7 +203,18 @@ int main(int argc, char** argv) {
                    "index, UUID or part of a name; else DANAUS_DEVICE, else the best device");
     app.add_option("--access", arguments.access, "how kernels reach memory; else the device's default")
         ->check(CLI::IsMember({"address", "descriptor", "both"}));
+    app.add_option("--tuning", arguments.session.tuning,
+                   "choose kernels by this tuning table, which must be the device's own")
+        ->type_name("FILE");
+    CLI::App* const tune = app.add_subcommand(
+        "tune", "measure every way to compute what the cases multiply, and which is the fastest");
+    tune->fallthrough();
+    tune->add_option("--table", arguments.table,
+                     "go on with this tuning table, if it is there and the device's own, and write it")
+        ->type_name("FILE");
+    tune->add_flag("--again", arguments.again, "measure anew what the table knows already");
     CLI11_PARSE(app, argc, argv);
+    arguments.tune = tune->parsed();
     try {
         danaus::bench::run(arguments);
     } catch (const std::regex_error& error) {

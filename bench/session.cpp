@@ -6,15 +6,17 @@
 
 namespace danaus::bench {
 
-Device open_device(const std::string& select, std::optional<Access> access, bool inspect) {
+Device open_device(const SessionOptions& session, std::optional<Access> access, bool inspect) {
     DeviceOptions options;
-    if (!select.empty()) options.select = select;
+    if (!session.device.empty()) options.select = session.device;
     options.access = access;
     options.inspect = inspect;
     options.on_message = [](Severity, std::string_view text) {
         fmt::print(stderr, "danaus-bench: {}\n", text);
     };
-    return Device::open(options);
+    Device device = Device::open(options);
+    if (!session.tuning.empty()) use_tuning(device, read_tuning(session.tuning, device));
+    return device;
 }
 
 const char* access_name(const Device& device) {
@@ -24,7 +26,7 @@ const char* access_name(const Device& device) {
 Session::Session(const SessionOptions& options, std::optional<Access> access, const Blas* blas)
     : options_(options.measure),
       blas_(blas),
-      device_(open_device(options.device, access)),
+      device_(open_device(options, access)),
       stream_(stream_for(device_, options_.timing)),
       rates_(measure_rates(stream_, options_)) {}
 

@@ -10,11 +10,13 @@ namespace danaus::bench {
 
 struct SessionOptions {
     std::string device;  ///< "": the library's own rules
+    std::string tuning;  ///< file of a table to use; "": none
     MeasureOptions measure;
 };
 
-/// Opens the device as the options say; warnings go to stderr.
-[[nodiscard]] Device open_device(const std::string& select, std::optional<Access> access,
+/// Opens the device as the options say; warnings go to stderr. Throws Error(file) for a table that is not its
+/// own: who names one wants it.
+[[nodiscard]] Device open_device(const SessionOptions& options, std::optional<Access> access,
                                  bool inspect = false);
 /// "address" or "descriptor".
 [[nodiscard]] const char* access_name(const Device& device);

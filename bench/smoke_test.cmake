@@ -65,6 +65,32 @@ if(NOT status EQUAL 0 OR NOT module STREQUAL "matmul_direct_dense" OR NOT found 
     message(FATAL_ERROR "--kernels: exit status ${status}, ${module} used by ${found}\n${output}")
 endif()
 
+# A table is made, gone on with, and used; a damaged one is not.
+set(table "${FOLDER}/tuning.json")
+file(REMOVE "${table}")
+foreach(turn IN ITEMS "ratio +[0-9.]+ +[0-9]+ ways" "not measured: the table in use knows it")
+    execute_process(COMMAND ${RUNNER} "${BENCH}" tune --filter "^${name}$" --table "${table}"
+        OUTPUT_VARIABLE output ERROR_VARIABLE output RESULT_VARIABLE status)
+    file(READ "${table}" text)
+    string(JSON count LENGTH "${text}" problems)
+    if(NOT status EQUAL 0 OR NOT count EQUAL 1 OR NOT output MATCHES "${turn}")
+        message(FATAL_ERROR "tune: exit status ${status}, ${count} problems\n${output}")
+    endif()
+endforeach()
+execute_process(COMMAND ${RUNNER} "${BENCH}" --filter "^${name}$" --json "${json}" --tuning "${table}" --min-time 0
+                        --repetitions 1
+    OUTPUT_VARIABLE output ERROR_VARIABLE output RESULT_VARIABLE status)
+file(READ "${json}" text)
+string(JSON used GET "${text}" options tuning)
+if(NOT status EQUAL 0 OR NOT used STREQUAL table)
+    message(FATAL_ERROR "--tuning: exit status ${status}, '${used}'\n${output}")
+endif()
+execute_process(COMMAND ${RUNNER} "${BENCH}" --filter "^${name}$" --tuning "${json}"
+    OUTPUT_VARIABLE output ERROR_VARIABLE error RESULT_VARIABLE status)
+if(status EQUAL 0 OR NOT error MATCHES "^danaus-bench: tuning table [^\n]* cannot be used: [^\n]*\n$")
+    message(FATAL_ERROR "--tuning of another file: exit status ${status}, '${error}'")
+endif()
+
 # What cannot be done is said in one line.
 execute_process(COMMAND ${RUNNER} "${BENCH}" --filter nothing_of_this_name
     OUTPUT_VARIABLE output ERROR_VARIABLE error RESULT_VARIABLE status)

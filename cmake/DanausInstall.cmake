@@ -1,4 +1,4 @@
-# Installs the library, its headers, danaus-info, and what find_package(danaus) and pkg-config read.
+# Installs the library, its headers, danaus-info, tuning tables, and what find_package(danaus) and pkg-config read.
 # The prefix may be moved afterwards: nothing that is installed names it.
 option(DANAUS_INSTALL "Make install rules" ${PROJECT_IS_TOP_LEVEL})
 if(NOT DANAUS_INSTALL)
@@ -21,6 +21,8 @@ endif()
 install(DIRECTORY ${PROJECT_SOURCE_DIR}/api/include/ ${PROJECT_SOURCE_DIR}/runtime/include/
     DESTINATION ${CMAKE_INSTALL_INCLUDEDIR} FILES_MATCHING PATTERN "*.hpp")
 install(FILES ${PROJECT_BINARY_DIR}/generated/danaus/kernels.hpp DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/danaus)
+install(DIRECTORY ${PROJECT_SOURCE_DIR}/tuning DESTINATION ${CMAKE_INSTALL_DATADIR}/danaus
+    FILES_MATCHING PATTERN "*.json")
 install(FILES ${PROJECT_SOURCE_DIR}/LICENSE DESTINATION ${CMAKE_INSTALL_DOCDIR})
 
 set(danaus_package ${CMAKE_INSTALL_LIBDIR}/cmake/danaus)

@@ -3,8 +3,10 @@
 
 #include "check.hpp"
 #include "pack.hpp"
+#include "tuning.hpp"
 
 #include <algorithm>
+#include <optional>
 
 namespace danaus::detail {
 namespace {
@@ -79,8 +81,13 @@ void record(Recorder& recorder, const MultiplyPlan& plan) {
     recorder.record(packet_of(plan));
 }
 
+void record_plans(Recorder& recorder, const std::vector<MultiplyPlan>& plans) {
+    for (const MultiplyPlan& piece : plans) record(recorder, piece);
+}
+
 void emit(Recorder& recorder, const MultiplyProblem& problem, const Tensor& out, const Tensor& residual) {
     if (problem.m == 0 || problem.n == 0 || problem.outer == 0 || problem.inner == 0) return;
+    if (auto* collector = dynamic_cast<ProblemCollector*>(&recorder)) return collector->add(problem);
     MultiplyProblem p = problem;
     Tensor zero;
     if (p.k == 0) {
@@ -91,11 +98,13 @@ void emit(Recorder& recorder, const MultiplyProblem& problem, const Tensor& out,
         p.a_panel = p.a_depth = 0;
         p.k = 1;
     }
-    if (packing_pays(p, recorder.device().capabilities())) p = packed_in_scratch(recorder, p);
-    const auto plans = plan(p, recorder.device().capabilities(), recorder.device().access());
+    const Device device = recorder.device();
+    const std::optional<Choice> tuned = tuned_choice(device, p);
+    if (tuned ? tuned->packed : packing_pays(p, device.capabilities())) p = packed_in_scratch(recorder, p);
+    const auto plans = plan(p, device.capabilities(), device.access(), tuned ? &tuned->tile : nullptr);
     if (zero) fill_into(recorder, zero, 0.0);
     if (residual) convert_into(recorder, out, residual);
-    for (const MultiplyPlan& piece : plans) record(recorder, piece);
+    record_plans(recorder, plans);
 }
 
 }  // namespace danaus::detail

@@ -52,6 +52,8 @@ struct MultiplyProblem {
 /// Where a problem's constants are the device's to choose: the kernel family and the tile that a workgroup
 /// computes. What a tuner measures and a table remembers.
 enum class Family : std::uint32_t { direct, few, shared };
+/// Null behind the last one.
+[[nodiscard]] const char* to_string(Family family) noexcept;
 struct Tile {
     Family family = Family::direct;
     std::uint32_t lanes = 0;    ///< invocations of a workgroup
@@ -119,13 +121,17 @@ void add_shared(std::vector<MultiplyPlan>& out, const MultiplyProblem& problem,
 /// Starts at a multiple of two elements and moves by even strides, so that pairs of elements are aligned.
 [[nodiscard]] bool even(const MultiplyProblem& problem, const MatrixView& view, std::uint64_t stride);
 
-/// Splits `problem` (k >= 1) into dispatches within the device's limits and chooses each one's kernel. Pure:
-/// looks at no buffer. Throws Error(unsupported) naming the limit when no split fits.
+/// Splits `problem` (k >= 1) into dispatches within the device's limits and chooses each one's kernel: with
+/// the tile `wanted`, if it is given and among the piece's candidates, else by rules. Pure: looks at no
+/// buffer. Throws Error(unsupported) naming the limit when no split fits.
 [[nodiscard]] std::vector<MultiplyPlan> plan(const MultiplyProblem& problem, const Capabilities& capabilities,
-                                             Access access);
+                                             Access access, const Tile* wanted = nullptr);
+/// Records planned pieces.
+void record_plans(Recorder& recorder, const std::vector<MultiplyPlan>& plans);
 
-/// Plans and records `problem`. A residual that set_epilogue() wants copied into the result `out` is copied
-/// once the plan stands. Nothing is recorded for an empty result.
+/// Plans and records `problem`, as the device's tuning table says or else by rules. A residual that
+/// set_epilogue() wants copied into the result `out` is copied once the plan stands. Nothing is recorded for
+/// an empty result.
 void emit(Recorder& recorder, const MultiplyProblem& problem, const Tensor& out = {},
           const Tensor& residual = {});
 

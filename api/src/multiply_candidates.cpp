@@ -11,6 +11,18 @@
 
 namespace danaus::detail {
 
+const char* to_string(Family family) noexcept {
+    switch (family) {
+        case Family::direct:
+            return "direct";
+        case Family::few:
+            return "few";
+        case Family::shared:
+            return "shared";
+    }
+    return nullptr;
+}
+
 MultiplyProblem exchanged(MultiplyProblem p) {
     std::swap(p.m, p.n);
     std::swap(p.a, p.b);

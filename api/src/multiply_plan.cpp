@@ -149,7 +149,14 @@ std::uint64_t size_along(const MultiplyProblem& p, Axis axis) {
     return p.k;
 }
 
-void split(const MultiplyProblem& p, const Capabilities& caps, Access access,
+MultiplyPlan choose(const MultiplyProblem& p, const Capabilities& caps, Access access, const Tile* wanted) {
+    if (wanted)
+        for (MultiplyPlan& one : candidates(p, caps, access))
+            if (one.tile == *wanted) return std::move(one);
+    return candidates(p, caps, access, false).front();
+}
+
+void split(const MultiplyProblem& p, const Capabilities& caps, Access access, const Tile* wanted,
            std::vector<MultiplyPlan>& out) {
     struct Side {
         const char* name;
@@ -160,8 +167,8 @@ void split(const MultiplyProblem& p, const Capabilities& caps, Access access,
     const auto halve = [&](Axis axis) {
         std::uint64_t at = size_along(p, axis) / 2;
         if (axis == Axis::m && p.a_panel) at = divide_up(at, p.a_panel) * p.a_panel;
-        split(head(p, axis, at), caps, access, out);
-        split(tail(p, axis, at), caps, access, out);
+        split(head(p, axis, at), caps, access, wanted, out);
+        split(tail(p, axis, at), caps, access, wanted, out);
     };
     // Under exchanged roles A is the caller's weight.
     const char* const a_name = p.bias_on_rows ? "weight" : "x";
@@ -192,7 +199,7 @@ void split(const MultiplyProblem& p, const Capabilities& caps, Access access,
                         p.label, p.k, max_depth));
     }
 
-    MultiplyPlan chosen = candidates(p, caps, access, false).front();
+    MultiplyPlan chosen = choose(p, caps, access, wanted);
     const MultiplyProblem& q = chosen.problem;
     std::array<Axis, 3> axes{Axis::n, q.outer > 1 ? Axis::outer : Axis::inner, Axis::m};
     if (chosen.tile.exchanged) std::swap(axes[0], axes[2]);
@@ -211,9 +218,10 @@ void split(const MultiplyProblem& p, const Capabilities& caps, Access access,
 
 }  // namespace
 
-std::vector<MultiplyPlan> plan(const MultiplyProblem& problem, const Capabilities& caps, Access access) {
+std::vector<MultiplyPlan> plan(const MultiplyProblem& problem, const Capabilities& caps, Access access,
+                               const Tile* wanted) {
     std::vector<MultiplyPlan> plans;
-    if (problem.m && problem.n && problem.outer && problem.inner) split(problem, caps, access, plans);
+    if (problem.m && problem.n && problem.outer && problem.inner) split(problem, caps, access, wanted, plans);
     return plans;
 }
 

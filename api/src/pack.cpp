@@ -124,15 +124,17 @@ MultiplyProblem with_packed(const MultiplyProblem& problem, const Tensor& data, 
     return p;
 }
 
-bool packing_pays(const MultiplyProblem& p, const Capabilities& caps) {
-    if (caps.type != DeviceType::cpu || p.a_panel || (is_sparse(p) && !p.contract_columns)) return false;
+bool may_pack(const MultiplyProblem& p) {
+    if (p.a_panel || (is_sparse(p) && !p.contract_columns)) return false;
     // One weight for all: a batch of weights is packed as such only where it is the inner one.
-    if (p.outer > 1 && (is_sparse(p) || p.b.outer != 0)) return false;
-    return p.m * p.outer >= 256 && p.n >= 128 && p.k >= 128;
+    return p.outer == 1 || (!is_sparse(p) && p.b.outer == 0);
 }
 
-MultiplyProblem packed_in_scratch(Recorder& recorder, const MultiplyProblem& p) {
-    const PackLayout layout = pack_layout(recorder.device().capabilities(), p.b.type, p.n, p.k);
+bool packing_pays(const MultiplyProblem& p, const Capabilities& caps) {
+    return caps.type == DeviceType::cpu && may_pack(p) && p.m * p.outer >= 256 && p.n >= 128 && p.k >= 128;
+}
+
+PackSource pack_source(const MultiplyProblem& p) {
     PackSource source;
     source.view = transposed(p.b);
     source.rows = p.n;
@@ -143,6 +145,12 @@ MultiplyProblem packed_in_scratch(Recorder& recorder, const MultiplyProblem& p) 
         source.metadata_word = p.metadata_word;
         source.metadata_words = p.metadata_words;
     }
+    return source;
+}
+
+MultiplyProblem packed_in_scratch(Recorder& recorder, const MultiplyProblem& p) {
+    const PackLayout layout = pack_layout(recorder.device().capabilities(), p.b.type, p.n, p.k);
+    const PackSource source = pack_source(p);
     const Tensor data = empty(recorder, layout.type, {source.batch * layout.elements(p.n, p.k)});
     record_pack(recorder, data, layout, source);
     return with_packed(p, data, layout);

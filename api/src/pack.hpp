@@ -34,7 +34,11 @@ void record_pack(Recorder& recorder, const Tensor& data, PackLayout layout, cons
 [[nodiscard]] MultiplyProblem with_packed(const MultiplyProblem& problem, const Tensor& data,
                                           PackLayout layout);
 
-/// Whether to pack the weight of `problem` into scratch for this one multiply.
+/// The weight of `problem`, which may_pack().
+[[nodiscard]] PackSource pack_source(const MultiplyProblem& problem);
+/// Whether the weight of `problem` can be packed into scratch for this one multiply.
+[[nodiscard]] bool may_pack(const MultiplyProblem& problem);
+/// Whether rules do so.
 [[nodiscard]] bool packing_pays(const MultiplyProblem& problem, const Capabilities& capabilities);
 /// Packs it: the problem to compute instead.
 [[nodiscard]] MultiplyProblem packed_in_scratch(Recorder& recorder, const MultiplyProblem& problem);

@@ -2,8 +2,10 @@
 
 #include "platform.hpp"
 
+#include <danaus/runtime/layers.hpp>
+
+#include <algorithm>
 #include <array>
-#include <atomic>
 #include <cstdint>
 #include <cstring>
 #include <fstream>
@@ -28,13 +30,6 @@ static_assert(sizeof(Header) == 80 && std::is_trivially_copyable_v<Header>);
 
 constexpr std::array<char, 8> magic{'D', 'A', 'N', 'A', 'U', 'S', 'P', 'C'};
 constexpr std::uint32_t format_version = 1;
-
-// FNV-1a, 64 bits: detects accidents, not attackers.
-std::uint64_t hash(std::span<const std::byte> data) {
-    std::uint64_t value = 0xcbf29ce484222325ull;
-    for (const std::byte byte : data) value = (value ^ static_cast<std::uint64_t>(byte)) * 0x100000001b3ull;
-    return value;
-}
 
 Header header_for(const Capabilities& c, std::span<const std::byte> data) {
     return {magic,         format_version,        c.driver_version, c.device_uuid,
@@ -76,29 +71,12 @@ CacheLoad load_cache_file(const std::filesystem::path& path, const Capabilities&
 
 std::string save_cache_file(const std::filesystem::path& path, const Capabilities& capabilities,
                             std::span<const std::byte> data) {
-    std::error_code error;
-    if (path.has_parent_path()) std::filesystem::create_directories(path.parent_path(), error);
-    // Process and counter make the temporary name unique, so that two writers never share one.
-    static std::atomic<std::uint32_t> counter{0};
-    std::filesystem::path temporary = path;
-    temporary += fmt::format(".{}.{}.tmp", platform::process_id(), counter++);
     const Header header = header_for(capabilities, data);
-    {
-        std::ofstream file(temporary, std::ios::binary | std::ios::trunc);
-        file.write(reinterpret_cast<const char*>(&header), sizeof header);
-        file.write(reinterpret_cast<const char*>(data.data()), static_cast<std::streamsize>(data.size()));
-        file.flush();
-        if (!file) {
-            file.close();
-            std::filesystem::remove(temporary, error);
-            return fmt::format("pipeline cache {} cannot be written", platform::utf8(path));
-        }
-    }
-    std::filesystem::rename(temporary, path, error);
-    if (!error) return {};
-    const std::string reason = error.message();
-    std::filesystem::remove(temporary, error);
-    return fmt::format("pipeline cache {} cannot be written: {}", platform::utf8(path), reason);
+    std::vector<std::byte> content(sizeof header + data.size());
+    std::memcpy(content.data(), &header, sizeof header);
+    std::copy(data.begin(), data.end(), content.begin() + sizeof header);
+    const std::string failure = replace_file(path, content);
+    return failure.empty() ? "" : fmt::format("pipeline cache {} {}", platform::utf8(path), failure);
 }
 
 }  // namespace danaus::runtime

@@ -98,6 +98,18 @@ public:
     void warn(const std::string& message) const;
     void name_object(VkObjectType type, std::uint64_t handle, const std::string& name) const;
 
+    /// See danaus/runtime/layers.hpp.
+    [[nodiscard]] std::shared_ptr<const void> attachment() const {
+        const std::lock_guard lock(attachment_mutex_);
+        return attachment_;
+    }
+    [[nodiscard]] bool attach(const std::shared_ptr<const void>& expected, std::shared_ptr<const void> next) {
+        const std::lock_guard lock(attachment_mutex_);
+        if (attachment_ != expected) return false;
+        attachment_.swap(next);  // what was there goes when the lock is gone
+        return true;
+    }
+
     void enroll(Resource& resource);
     /// Releases `resource` unless close() already did.
     void discharge(Resource& resource) noexcept;
@@ -112,6 +124,8 @@ private:
     std::mutex queue_mutex_;
     std::recursive_mutex resources_mutex_;  // releasing a resource may discharge others
     std::unordered_set<Resource*> resources_;
+    mutable std::mutex attachment_mutex_;
+    std::shared_ptr<const void> attachment_;
     std::atomic<bool> open_{true};
 };
 

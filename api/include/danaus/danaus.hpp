@@ -18,3 +18,4 @@
 #include <danaus/runtime/stream.hpp>
 #include <danaus/sparse24.hpp>
 #include <danaus/tensor.hpp>
+#include <danaus/tuning.hpp>
