@@ -60,7 +60,7 @@ kernels::MatmulShared kernel_of(const MultiplyProblem& p, const Block& block) {
     kernel.tile_rows = block.rows;
     kernel.tile_columns = block.columns;
     kernel.block_k = block_k;
-    kernel.k_unroll = 4;
+    kernel.k_unroll = block.rows * block.columns > 16 ? 1 : 4;
     kernel.a_layout = layout_of(p, p.a, p.a.row, p.a.column, p.m);
     kernel.b_layout =
         is_sparse(p) ? (p.contract_columns ? 0u : 2u) : layout_of(p, p.b, p.b.column, p.b.row, p.n);
