@@ -22,6 +22,12 @@ constexpr std::uint32_t block_k = 16;
 // Workgroups that a GPU should get, so that its cores do not stand idle.
 constexpr std::uint64_t enough_workgroups = 96;
 
+// A device that compiles for subgroups of 8 (Intel's) has too few registers for each: blocks with 32 sums an
+// invocation and more spill there.
+bool has_registers(const Block& block, const Capabilities& caps) {
+    return block.rows * block.columns <= 16 || caps.min_subgroup_size >= 16;
+}
+
 std::uint64_t workgroups(const MultiplyProblem& p, const Block& block) {
     return divide_up(p.m, block.m()) * divide_up(p.n, block.n()) * p.outer * p.inner;
 }
@@ -83,7 +89,7 @@ void add_shared(std::vector<MultiplyPlan>& out, const MultiplyProblem& p, const 
     for (const bool preferred : {true, false})
         for (const Block& block : blocks) {
             const kernels::Kernel kernel = kernel_of(p, block).kernel();
-            if (!unfit_reason(kernel, caps).empty()) continue;
+            if (!has_registers(block, caps) || !unfit_reason(kernel, caps).empty()) continue;
             const bool last = &block == std::end(blocks) - 1;
             if ((workgroups(p, block) >= enough_workgroups || last) != preferred) continue;
             MultiplyPlan plan;

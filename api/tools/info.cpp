@@ -51,6 +51,7 @@ std::vector<std::pair<std::string, Json>> limits_of(const Capabilities& c) {
             {"max_allocation", c.max_allocation},
             {"device_memory", c.device_memory},
             {"subgroup_size", c.subgroup_size},
+            {"min_subgroup_size", c.min_subgroup_size},
             {"timestamp_period", c.timestamp_period},
             {"timestamp_bits", c.timestamp_bits}};
 }

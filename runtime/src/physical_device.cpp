@@ -167,6 +167,9 @@ Capabilities query_capabilities(const InstanceTable& vk, VkPhysicalDevice device
     VkPhysicalDeviceDriverProperties driver{};
     if (offers(VK_API_VERSION_1_2, VK_KHR_DRIVER_PROPERTIES_EXTENSION_NAME))
         link(driver, VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_DRIVER_PROPERTIES, chain);
+    VkPhysicalDeviceSubgroupSizeControlProperties sizes{};
+    if (offers(VK_API_VERSION_1_3, VK_EXT_SUBGROUP_SIZE_CONTROL_EXTENSION_NAME))
+        link(sizes, VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SUBGROUP_SIZE_CONTROL_PROPERTIES, chain);
     VkPhysicalDeviceProperties2 properties{};
     properties.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PROPERTIES_2;
     properties.pNext = chain;
@@ -219,6 +222,7 @@ Capabilities query_capabilities(const InstanceTable& vk, VkPhysicalDevice device
     c.storage_offset_alignment = std::max<std::uint64_t>(4, limits.minStorageBufferOffsetAlignment);
     c.max_allocation = maintenance3.maxMemoryAllocationSize;
     c.subgroup_size = std::max(1u, subgroup.subgroupSize);
+    c.min_subgroup_size = sizes.minSubgroupSize ? sizes.minSubgroupSize : c.subgroup_size;
     c.timestamp_period = static_cast<double>(limits.timestampPeriod);
 
     VkPhysicalDeviceMemoryProperties memory{};

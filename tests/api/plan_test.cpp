@@ -27,6 +27,7 @@ Capabilities plain_device(DeviceType type = DeviceType::cpu) {
     caps.type = type;
     caps.subgroup_size = 8;
     caps.subgroup_arithmetic = true;
+    caps.min_subgroup_size = 32;
     return caps;
 }
 

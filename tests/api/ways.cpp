@@ -59,6 +59,7 @@ namespace {
 Capabilities as_gpu() {
     Capabilities caps = device().capabilities();
     caps.type = DeviceType::discrete;
+    caps.min_subgroup_size = 32;
     return caps;
 }
 

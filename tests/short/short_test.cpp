@@ -137,8 +137,8 @@ TEST_F(Short, FewTokens) {
 
 // Where the rules would not choose it, too.
 TEST_F(Short, SharedMemory) {
-    const auto x = draw(DataType::f32, 40, 36, 20), w = draw(DataType::f32, 40, 36, 21);
-    const Placed y(stream, DataType::f32, {40, 40});
+    const auto x = draw(DataType::f32, 33, 20, 20), w = draw(DataType::f32, 32, 20, 21);
+    const Placed y(stream, DataType::f32, {33, 32});
     const Sparse24 sparse = compress_by_magnitude(witness, w.tensor);
     for (const auto& [problem, weight] :
          {std::pair{test::problem_of(Verb::forward, y, x.tensor, w.tensor), w.matrix},

@@ -70,6 +70,7 @@ struct Capabilities {
     std::uint64_t max_allocation = 1ull << 30;     ///< bytes in one allocation
     std::uint64_t device_memory = 0;               ///< bytes of the largest device-local heap
     std::uint32_t subgroup_size = 1;               ///< the size kernels run at by default
+    std::uint32_t min_subgroup_size = 1;           ///< the least that the driver may compile one for
     double timestamp_period = 0.0;                 ///< nanoseconds per timestamp tick
     std::uint32_t timestamp_bits = 0;              ///< 0: the queue has no timestamps
 
