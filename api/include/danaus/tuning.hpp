@@ -10,8 +10,8 @@
 //
 // Opening a device reads no table: a program names the one it wants. Tables of some devices are installed in
 // share/danaus/tuning. Recording never measures: it looks into the table that is in use at that moment. What
-// was recorded before, and Programs until they are built anew, stay as they are; so do the size of a Workspace
-// and prewarmed kernels, which are to be asked for anew after a change of tables.
+// was recorded before, and Programs until they are built anew, stay as they are; so do the size of a
+// Workspace and prewarmed kernels, which are to be asked for anew after a change of tables.
 //
 // A problem is known by types, layout and size classes (sizes rounded up to powers of two, but for sums of at
 // most 64 terms), and by how kernels reach memory; epilogues do not count. A choice that is none for a
