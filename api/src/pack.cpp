@@ -131,7 +131,7 @@ bool may_pack(const MultiplyProblem& p) {
 }
 
 bool packing_pays(const MultiplyProblem& p, const Capabilities& caps) {
-    return caps.type == DeviceType::cpu && may_pack(p) && p.m * p.outer >= 256 && p.n >= 128 && p.k >= 128;
+    return caps.type == DeviceType::cpu && may_pack(p) && p.m * p.outer >= 256 && p.n >= 128 && p.k >= 512;
 }
 
 PackSource pack_source(const MultiplyProblem& p) {

@@ -160,7 +160,7 @@ TEST(Packed, EpilogueAndBlocksAreThoseOfThePlainMatrices) {
 // Large enough that a plain multiply packs its weight into scratch.
 TEST(Packed, LargeProductsPackByThemselves) {
     Stream stream(test::device());
-    const std::size_t tokens = 260, n = 130, k = 141;
+    const std::size_t tokens = 260, n = 130, k = 521;
     const auto x = test::whole_values(tokens * k, 10, 2), w = test::whole_values(n * k, 11, 2);
     const Tensor tx = upload(stream, x, {tokens, k}), tw = upload(stream, w, {n, k});
     const Matrix product = reference::matmul(Matrix(tokens, k, x), Matrix(n, k, w));

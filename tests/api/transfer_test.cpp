@@ -197,6 +197,26 @@ TEST(Transfer, MoreRowsThanAGridHolds) {
     EXPECT_EQ(download(stream, half), values);
 }
 
+// Tiles of sixteen rows, their tails, and transposes whose lanes own two elements.
+TEST(Transfer, TilesOfRowsAndTransposes) {
+    Stream stream(device());
+    for (const Shape& shape : {Shape{8, 5}, Shape{9, 17}, Shape{16, 32}, Shape{37, 53}, Shape{3, 33, 20}})
+        for (const DataType from : floats)
+            for (const DataType to : floats)
+                for (const bool turned_in : {false, true})
+                    for (const bool turned_out : {false, true}) {
+                        const auto values = test::random_values(shape.elements(), 3, from);
+                        const Placed in(stream, from, shape, {.feature_major = turned_in, .gap = 1},
+                                              values),
+                            out(stream, to, shape, {.feature_major = turned_out, .gap = turned_in ? 1u : 2u});
+                        convert_into(stream, out, in);
+                        EXPECT_EQ(out.values(stream),
+                                  reference::round_to(test::float_type(to), std::span<const float>(values)))
+                            << to_string(shape) << ' ' << to_string(from) << ' ' << to_string(to) << turned_in
+                            << turned_out;
+                    }
+}
+
 TEST(Transfer, RandomConversions) {
     Stream stream(device());
     test::property(150, [&] {

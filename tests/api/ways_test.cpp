@@ -65,7 +65,7 @@ MatmulCase draw_case() {
 
 TEST(Ways, RandomProductsComeOutBitForBit) {
     Stream stream(device());
-    test::property(25, [&] {
+    test::property(8, [&] {
         const MatmulCase one = draw_case();
         RC_ASSERT(mismatch_of_ways(stream, one) == "");
     });
@@ -153,7 +153,7 @@ std::string mismatch_of_epilogues(Stream& stream, const EpilogueChoice& choice, 
 
 TEST(Ways, Epilogues) {
     Stream stream(device());
-    test::property(12, [&] {
+    test::property(8, [&] {
         const EpilogueChoice choice = draw_choice();
         const std::size_t m = draw(1, 20), n = draw(1, 50), k = draw(1, 100);
         const auto x = test::random_values(m * k, 1, choice.type),
@@ -169,7 +169,7 @@ TEST(Ways, Epilogues) {
 
 TEST(Ways, Sparse24WithEpilogues) {
     Stream stream(device());
-    test::property(12, [&] {
+    test::property(8, [&] {
         const EpilogueChoice choice = draw_choice();
         const bool transpose = draw(0, 3) == 3;
         const std::size_t m = draw(1, 20), n = draw(1, 40), k = draw(0, 3) ? draw(1, 140) : draw(1, 1100);
