@@ -91,13 +91,14 @@ void multiply_factor(Recorder& recorder, const Tensor& out, const Tensor& x, con
         p.outer = 1;
     }
     p.label = factor.label;
+    const std::uint64_t features = p.n;
     const Tensor residual = set_epilogue(p, epilogue, out, to.element, to.block);
     if (!w)
         p = with_packed(
             p, factor.packed.data(),
             {factor.packed.panel_rows(), factor.packed.panel_depth(), factor.packed.data().type()});
     emit(recorder, p, out, residual);
-    if (scratch) convert_into(recorder, by_blocks(out, to, p.inner, p.n), scratch);
+    if (scratch) convert_into(recorder, by_blocks(out, to, p.inner, features), scratch);
 }
 
 void factor_gradient(Recorder& recorder, const Tensor& out, const Tensor& dy, const Tensor& x,

@@ -99,10 +99,18 @@ void emit(Recorder& recorder, const MultiplyProblem& problem, const Tensor& out,
         p.k = 1;
     }
     const Device device = recorder.device();
-    const std::optional<Choice> tuned = tuned_choice(device, p);
-    if (tuned ? tuned->packed : packing_pays(p, device.capabilities())) p = packed_in_scratch(recorder, p);
-    const auto plans = plan(p, device.capabilities(), device.access(), tuned ? &tuned->tile : nullptr);
+    const Capabilities& caps = device.capabilities();
+    std::optional<Choice> tuned;
+    std::optional<ScratchPack> packed;
+    if (!zero) {
+        tuned = tuned_choice(device, p);
+        if (tuned ? tuned->packed : packing_pays(p, caps, device.access()))
+            p = packed.emplace(recorder, p).problem(p);
+    }
+    // Nothing is recorded before the plan stands.
+    const auto plans = plan(p, caps, device.access(), tuned ? &tuned->tile : nullptr);
     if (zero) fill_into(recorder, zero, 0.0);
+    if (packed) packed->record(recorder);
     if (residual) convert_into(recorder, out, residual);
     record_plans(recorder, plans);
 }

@@ -97,6 +97,12 @@ std::vector<MultiplyPlan> candidates(const MultiplyProblem& problem, const Capab
         for (const bool exchange : roles) add(few(false), exchange);
         for (const bool exchange : roles) add(shared(false), exchange);
     }
+    // Columns of a compressed weight are not cut: a kernel that needs more workgroups than there may be is
+    // none.
+    const auto too_wide = [&](const MultiplyPlan& one) {
+        return is_sparse(one.problem) && one.grid[0] > caps.max_workgroup_count[0];
+    };
+    if (!std::all_of(found.begin(), found.end(), too_wide)) std::erase_if(found, too_wide);
     std::string reason;
     std::erase_if(found, [&](const MultiplyPlan& one) {
         std::string why = unfit_reason(one.kernel, caps);

@@ -34,6 +34,11 @@ struct Fields {
     std::uint32_t meta;
 };
 
+// Elements of source and result that one dispatch reaches, whatever their types.
+std::uint64_t pack_limit(const Capabilities& caps, Access access) {
+    return operand_limit(caps, access, DataType::f32);
+}
+
 std::uint64_t source_span(const PackSource& s) {
     const std::uint64_t size = size_of(s.view.type);
     if (s.weight != kernels::Pack::Weight::dense)
@@ -84,8 +89,7 @@ void record_piece(Recorder& recorder, const Tensor& data, PackLayout layout, con
 // Halves what one dispatch cannot reach: batches, then rows in whole panels.
 void record_pack(Recorder& recorder, const Tensor& data, PackLayout layout, const PackSource& s) {
     if (s.rows == 0 || s.k == 0 || s.batch == 0) return;
-    const std::uint64_t limit =
-        operand_limit(recorder.device().capabilities(), recorder.device().access(), DataType::f32);
+    const std::uint64_t limit = pack_limit(recorder.device().capabilities(), recorder.device().access());
     const std::uint64_t matrix = layout.elements(s.rows, s.k);
     const bool dense = s.weight == kernels::Pack::Weight::dense;
     if (source_span(s) <= limit && s.batch * matrix <= limit) return record_piece(recorder, data, layout, s);
@@ -124,14 +128,19 @@ MultiplyProblem with_packed(const MultiplyProblem& problem, const Tensor& data, 
     return p;
 }
 
-bool may_pack(const MultiplyProblem& p) {
+bool may_pack(const MultiplyProblem& p, const Capabilities& caps, Access access) {
     if (p.a_panel || (is_sparse(p) && !p.contract_columns)) return false;
     // One weight for all: a batch of weights is packed as such only where it is the inner one.
-    return p.outer == 1 || (!is_sparse(p) && p.b.outer == 0);
+    if (p.outer > 1 && (is_sparse(p) || p.b.outer != 0)) return false;
+    // Packed, less can be cut: what is more than a dispatch reaches is left as it is.
+    const PackLayout layout = pack_layout(caps, p.b.type, p.n, p.k);
+    return std::max(source_span(pack_source(p)), p.inner * layout.elements(p.n, p.k)) <=
+           pack_limit(caps, access);
 }
 
-bool packing_pays(const MultiplyProblem& p, const Capabilities& caps) {
-    return caps.type == DeviceType::cpu && may_pack(p) && p.m * p.outer >= 256 && p.n >= 128 && p.k >= 512;
+bool packing_pays(const MultiplyProblem& p, const Capabilities& caps, Access access) {
+    return caps.type == DeviceType::cpu && p.m * p.outer >= 256 && p.n >= 128 && p.k >= 512 &&
+           may_pack(p, caps, access);
 }
 
 PackSource pack_source(const MultiplyProblem& p) {
@@ -148,12 +157,17 @@ PackSource pack_source(const MultiplyProblem& p) {
     return source;
 }
 
-MultiplyProblem packed_in_scratch(Recorder& recorder, const MultiplyProblem& p) {
-    const PackLayout layout = pack_layout(recorder.device().capabilities(), p.b.type, p.n, p.k);
-    const PackSource source = pack_source(p);
-    const Tensor data = empty(recorder, layout.type, {source.batch * layout.elements(p.n, p.k)});
-    record_pack(recorder, data, layout, source);
-    return with_packed(p, data, layout);
+ScratchPack::ScratchPack(Recorder& recorder, const MultiplyProblem& p)
+    : layout_(pack_layout(recorder.device().capabilities(), p.b.type, p.n, p.k)),
+      source_(pack_source(p)),
+      data_(empty(recorder, layout_.type, {source_.batch * layout_.elements(p.n, p.k)})) {}
+
+MultiplyProblem ScratchPack::problem(const MultiplyProblem& p) const {
+    return with_packed(p, data_, layout_);
+}
+
+void ScratchPack::record(Recorder& recorder) const {
+    record_pack(recorder, data_, layout_, source_);
 }
 
 }  // namespace danaus::detail

@@ -37,10 +37,21 @@ void record_pack(Recorder& recorder, const Tensor& data, PackLayout layout, cons
 /// The weight of `problem`, which may_pack().
 [[nodiscard]] PackSource pack_source(const MultiplyProblem& problem);
 /// Whether the weight of `problem` can be packed into scratch for this one multiply.
-[[nodiscard]] bool may_pack(const MultiplyProblem& problem);
+[[nodiscard]] bool may_pack(const MultiplyProblem& problem, const Capabilities& capabilities, Access access);
 /// Whether rules do so.
-[[nodiscard]] bool packing_pays(const MultiplyProblem& problem, const Capabilities& capabilities);
-/// Packs it: the problem to compute instead.
-[[nodiscard]] MultiplyProblem packed_in_scratch(Recorder& recorder, const MultiplyProblem& problem);
+[[nodiscard]] bool packing_pays(const MultiplyProblem& problem, const Capabilities& capabilities,
+                                Access access);
+/// Scratch for it: first the problem to compute instead, and once that is planned the packing.
+class ScratchPack {
+public:
+    ScratchPack(Recorder& recorder, const MultiplyProblem& problem);
+    [[nodiscard]] MultiplyProblem problem(const MultiplyProblem& problem) const;
+    void record(Recorder& recorder) const;
+
+private:
+    PackLayout layout_;
+    PackSource source_;
+    Tensor data_;
+};
 
 }  // namespace danaus::detail

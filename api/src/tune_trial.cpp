@@ -28,8 +28,8 @@ Trial::Trial(Stream& stream, const MultiplyProblem& problem) : stream_(stream), 
         place(p.residual, result);
 
     const Capabilities& caps = stream.device().capabilities();
-    const bool rules_pack = packing_pays(p, caps);
-    if (may_pack(p)) {
+    const bool rules_pack = packing_pays(p, caps, stream.device().access());
+    if (may_pack(p, caps, stream.device().access())) {
         layout_ = pack_layout(caps, p.b.type, p.n, p.k);
         try {
             packed_ = Tensor(stream.device(), layout_.type, {p.inner * layout_.elements(p.n, p.k)});

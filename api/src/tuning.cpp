@@ -50,7 +50,7 @@ std::optional<Choice> tuned_choice(const Device& device, const MultiplyProblem& 
     if (found == table->entries.end()) return std::nullopt;
     const Choice choice = found->second.measured[found->second.chosen].choice;
     // A problem of the same key may have strides that cannot be packed.
-    if (choice.packed && !may_pack(problem)) return std::nullopt;
+    if (choice.packed && !may_pack(problem, device.capabilities(), device.access())) return std::nullopt;
     return choice;
 }
 

@@ -126,9 +126,10 @@ void multiply_step(uint k, bool last) {
             uint run[MAX_RUN_WORDS];
             LOAD_RUN(MATRIX_B, B_LAYOUT, run_words(OPERAND_TYPE, GROUPS * 2),
                      run_words(OPERAND_TYPE, b_column[c] + k / 2), run_words(OPERAND_TYPE, lane * GROUPS * 2), run)
-            // Where a step is one word of metadata it is loaded uniformly.
+            // Where a step is one word of metadata it is loaded uniformly; the clamp is for masked steps (direct.comp).
             const uint word =
-                LANES * GROUPS == 8 ? load(MATRIX_B, meta + k / 32, 0u) : load(MATRIX_B, meta, first / 8);
+                LANES * GROUPS == 8 ? load(MATRIX_B, meta + min(k / 32, words_per_row - 1), 0u)
+                                    : load(MATRIX_B, meta, first / 8);
             [[unroll]] for (uint g = 0; g < GROUPS; ++g)
                 multiply_group(c, g,
                                vec2(run_element(OPERAND_TYPE, run, 2 * g), run_element(OPERAND_TYPE, run, 2 * g + 1)),
@@ -159,11 +160,12 @@ void add_lanes() {
                 sums[gl_SubgroupID * SUMS + r * TILE_COLUMNS + c] = accumulator[r][c];
     barrier();
     [[unroll]] for (uint r = 0; r < TILE_ROWS; ++r)
-        [[unroll]] for (uint c = 0; c < TILE_COLUMNS; ++c) {
-            float sum = 0.0;
-            for (uint s = 0; s < gl_NumSubgroups; ++s) sum += sums[s * SUMS + r * TILE_COLUMNS + c];
-            accumulator[r][c] = sum;
-        }
+        [[unroll]] for (uint c = 0; c < TILE_COLUMNS; ++c) accumulator[r][c] = 0.0;
+    // The loop over subgroups outside: around it NVIDIA's open driver (NVK) does not unroll, and puts the sums in memory.
+    for (uint s = 0; s < gl_NumSubgroups; ++s)
+        [[unroll]] for (uint r = 0; r < TILE_ROWS; ++r)
+            [[unroll]] for (uint c = 0; c < TILE_COLUMNS; ++c)
+                accumulator[r][c] += sums[s * SUMS + r * TILE_COLUMNS + c];
 }
 
 void main() {

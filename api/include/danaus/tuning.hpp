@@ -14,8 +14,8 @@
 // Workspace and prewarmed kernels, which are to be asked for anew after a change of tables.
 //
 // A problem is known by types, layout and size classes (sizes rounded up to powers of two, but for sums of at
-// most 64 terms), and by how kernels reach memory; epilogues do not count. A choice that is none for a
-// problem of the same class leaves that problem to rules.
+// most 64 terms), and by how kernels reach memory; epilogues do not count. A tile that is none for a
+// problem of the same class leaves the kernel to rules; whether to pack stays the table's.
 #pragma once
 
 #include <danaus/runtime/device.hpp>
