@@ -175,6 +175,20 @@ TEST(Packed, LargeProductsPackByThemselves) {
     EXPECT_EQ(reference::first_mismatch(y.values(stream), masked.data, 0.0, 0.0), "");
 }
 
+// Where the packed weight or its source would need more than one dispatch, the multiply is cut up as it is.
+TEST(Packed, WhatIsOutOfReachIsNotPacked) {
+    const Device small =
+        test::capped_device([](Capabilities& caps) { caps.max_storage_range = std::uint64_t{1} << 20; });
+    Stream stream(small);
+    const std::size_t tokens = 2100, in = 160, out = 260;
+    const auto x = test::whole_values(tokens * in, 12, 1), dy = test::whole_values(tokens * out, 13, 1);
+    const Tensor tx = upload(stream, x, {tokens, in}), tdy = upload(stream, dy, {tokens, out});
+    const Matrix expected = reference::weight_gradient(Matrix(tokens, out, dy), Matrix(tokens, in, x));
+    EXPECT_EQ(reference::first_mismatch(download(stream, weight_gradient(stream, tdy, tx)), expected.data,
+                                        0.0, 0.0),
+              "");
+}
+
 TEST(Packed, RefusalsNameArgumentValueAndLimit) {
     Stream stream(test::device());
     const Tensor w = upload(stream, test::whole_values(12, 1, 2), {3, 4});
