@@ -22,10 +22,10 @@ constexpr std::uint32_t block_k = 16;
 // Workgroups that a GPU should get, so that its cores do not stand idle.
 constexpr std::uint64_t enough_workgroups = 96;
 
-// A device that compiles for subgroups of 8 (Intel's) has too few registers for each: blocks with 32 sums an
-// invocation and more spill there.
+// A device that compiles for subgroups narrower than 32 (Intel's) has too few registers for each invocation:
+// blocks with 32 sums and more spill there.
 bool has_registers(const Block& block, const Capabilities& caps) {
-    return block.rows * block.columns <= 16 || caps.min_subgroup_size >= 16;
+    return block.rows * block.columns <= 16 || caps.min_subgroup_size >= 32;
 }
 
 std::uint64_t workgroups(const MultiplyProblem& p, const Block& block) {
