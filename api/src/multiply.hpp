@@ -84,6 +84,15 @@ struct MultiplyPlan {
 
 /// The constants that every family's kernels have in common, which say how operands and result are stored.
 struct Stored {
+    /// Into the constants of a kernel of any family.
+    template <typename Kernel>
+    void apply(Kernel& kernel) const {
+        kernel.operand_type = operand_type;
+        kernel.output_type = output_type;
+        kernel.bias_type = bias_type;
+        kernel.activation = activation;
+        kernel.epilogue = epilogue;
+    }
     std::uint32_t operand_type, output_type, bias_type, activation, epilogue;
     bool pairs;      ///< of the result's columns may be stored at once (C_LAYOUT 1)
     bool row_pairs;  ///< of 16-bit results' rows (C_LAYOUT 3)

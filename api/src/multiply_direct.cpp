@@ -38,12 +38,8 @@ kernels::MatmulDirect common(const MultiplyProblem& p, const Capabilities& caps)
     while (kernel.local_size > std::min(caps.max_workgroup_invocations, caps.max_workgroup_size[0]))
         kernel.local_size /= 2;
     const Stored stored = stored_as(p);
-    kernel.operand_type = stored.operand_type;
+    stored.apply(kernel);
     kernel.a_type = static_cast<std::uint32_t>(p.a.type);
-    kernel.output_type = stored.output_type;
-    kernel.bias_type = stored.bias_type;
-    kernel.activation = stored.activation;
-    kernel.epilogue = stored.epilogue;
     const bool narrow = size_of(p.b.type) == 2;
     if (p.a_panel)
         kernel.a_layout = 2;

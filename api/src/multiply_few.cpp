@@ -64,12 +64,8 @@ kernels::MatmulFew common(const MultiplyProblem& p, const Capabilities& caps) {
     kernel.one_subgroup = is_cpu(caps) ? 1 : 0;
     kernel.tile_rows = std::min(8u, std::bit_ceil(static_cast<std::uint32_t>(p.m)));
     const Stored stored = stored_as(p);
-    kernel.operand_type = stored.operand_type;
-    kernel.output_type = stored.output_type;
-    kernel.bias_type = stored.bias_type;
+    stored.apply(kernel);
     kernel.c_layout = stored.pairs ? 1 : 0;
-    kernel.activation = stored.activation;
-    kernel.epilogue = stored.epilogue;
     return kernel;
 }
 

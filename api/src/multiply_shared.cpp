@@ -55,12 +55,8 @@ kernels::MatmulShared kernel_of(const MultiplyProblem& p, const Block& block) {
     kernel.weight =
         is_sparse(p) ? kernels::MatmulShared::Weight::sparse24 : kernels::MatmulShared::Weight::dense;
     const Stored stored = stored_as(p);
-    kernel.operand_type = stored.operand_type;
-    kernel.output_type = stored.output_type;
-    kernel.bias_type = stored.bias_type;
+    stored.apply(kernel);
     kernel.c_layout = stored.pairs ? 1 : 0;
-    kernel.activation = stored.activation;
-    kernel.epilogue = stored.epilogue;
     kernel.local_size = block.lanes;
     kernel.lanes_x = block.lanes_x;
     kernel.tile_rows = block.rows;
