@@ -153,6 +153,25 @@ void add_packed(Catalogue& catalogue, DataType type) {
                                             }});
 }
 
+// Masks and the compressed form: kernels that memory should bound.
+void add_masks(Catalogue& catalogue, DataType type) {
+    const std::pair<const char*, MaskVerb> verbs[] = {
+        {"sparse24_select_mask", MaskVerb::select},
+        {"sparse24_apply_mask", MaskVerb::apply},
+        {"sparse24_compress", MaskVerb::compress},
+        {"sparse24_compress_by_magnitude", MaskVerb::select_and_compress},
+        {"sparse24_to_dense", MaskVerb::expand}};
+    for (const auto& [operation, verb] : verbs)
+        catalogue.add(with(quick, "copy"), {operation,
+                                            to_string(type),
+                                            "4096x4096",
+                                            {{"out", 4096}, {"in", 4096}},
+                                            {},
+                                            [type, verb = verb](Stream& stream) {
+                                                return masking(stream, type, {0, 4096, 4096}, verb);
+                                            }});
+}
+
 // The layers that papers and users measure Monarch matrices on, each beside the dense layer and with one
 // token.
 void add_layers(Catalogue& catalogue, DataType type) {
@@ -240,6 +259,7 @@ std::vector<Case> all_cases() {
     for (const DataType type : {DataType::f32, DataType::f16}) {
         add_dense(catalogue, type);
         add_packed(catalogue, type);
+        add_masks(catalogue, type);
         add_layers(catalogue, type);
         add_sparse24(catalogue, type);
     }

@@ -42,6 +42,9 @@ struct Job {
     /// Records the operation into its outputs, always the same ones: the hazard between two of them is the
     /// barrier between repetitions.
     std::function<void(Recorder&)> record;
+    /// Records what turns the operation's own results (a bit mask) into the outputs that the oracle knows;
+    /// may be empty.
+    std::function<void(Recorder&)> reveal;
     /// Fills outputs and derived inputs from the other operands, with sums in double precision, rounded where
     /// the device stores; of large products only a sample. It may change inputs (prune them) before they are
     /// uploaded. Inputs are integers so small that the sums are exact in f32.

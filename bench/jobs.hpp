@@ -22,6 +22,9 @@ struct Sizes {
 [[nodiscard]] Job monarch_backward(Stream& stream, DataType type, const Sizes& sizes);
 /// Forward and transposed; the weight gradient is the dense one.
 [[nodiscard]] Job sparse24(Stream& stream, DataType type, const Sizes& sizes, Verb verb);
+/// What 2:4 training does to a weight out × in beside multiplying (jobs_masks.cpp).
+enum class MaskVerb { select, apply, compress, select_and_compress, expand };
+[[nodiscard]] Job masking(Stream& stream, DataType type, const Sizes& sizes, MaskVerb verb);
 /// Forward by weights that were packed beforehand (jobs_packed.cpp), which is not timed; the packing of a
 /// dense weight.
 [[nodiscard]] Job packed_dense(Stream& stream, DataType type, const Sizes& sizes, Verb verb);

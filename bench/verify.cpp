@@ -26,6 +26,7 @@ void verify(Stream& stream, const Job& job) {
     }
     if (job.prepare) job.prepare(stream);
     job.record(stream);
+    if (job.reveal) job.reveal(stream);
     for (std::size_t i = 0; i < job.operands.size(); ++i) {
         if (job.operands[i].role != Role::output) continue;
         const std::vector<float> actual = download(stream, job.operands[i].tensor);

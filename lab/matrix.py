@@ -123,9 +123,9 @@ def simulated(entry, build):
                      "result": "failed: the program lists none", **facts}]
 
 
-def compiled(entry, build):
+def compiled(entry, build, accesses=compiling.ACCESSES):
     program = os.path.join(build, "bin", "danaus-compile")
-    row, _ = compiling.row_of(entry["id"], program)
+    row, _ = compiling.row_of(entry["id"], program, accesses=accesses)
     result = "compiled" if compiling.passed(row) else "failed: " + "; ".join(
         ["%s: %s" % (f["kernel"] or "the run", f["reason"]) for f in row["failed"][:3]] +
         ["%s spills" % s["kernel"] for s in row["spilled"][:3]] +
@@ -163,10 +163,11 @@ def cross_built(_build):
     return [row]
 
 
-def plan():
-    """(id, what lab/fetch needs, is it of continuous integration, function of the build folder) of every row or group."""
+def plan(accesses=compiling.ACCESSES):
+    """(id, what lab/fetch needs, is it of continuous integration, function of the build folder) of every row or group.
+    `accesses`: of the chips for which kernels are compiled only."""
     entries = implementations.load()
-    kinds = {"executed": executed, "compiled": compiled}
+    kinds = {"executed": executed, "compiled": lambda entry, build: compiled(entry, build, accesses)}
     jobs = [(e["id"], e["stack"], e.get("ci", False), lambda build, e=e: kinds[e["kind"]](e, build))
             for e in entries.values()]
     jobs.append(("simulated", "current", False, lambda build: simulated(entries["lavapipe"], build)))
@@ -184,11 +185,13 @@ def main():
     parser.add_argument("--all", action="store_true", help="every row")
     parser.add_argument("--only", action="append", default=[], metavar="ID", help="these rows")
     parser.add_argument("--skip", action="append", default=[], metavar="ID", help="not these rows")
+    parser.add_argument("--access", choices=compiling.ACCESSES,
+                        help="compile kernels for this way of reaching memory only, not for all")
     parser.add_argument("--list", action="store_true", help="name the rows and end")
     parser.add_argument("--keep-docs", action="store_true", help="leave docs/ as it is")
     parser.add_argument("--build", default=os.path.join(ROOT, "build"), help="the build folder")
     arguments = parser.parse_args()
-    jobs = plan()
+    jobs = plan((arguments.access,) if arguments.access else compiling.ACCESSES)
     if arguments.list:
         for identity, needs, ci, _ in jobs:
             print("%-20s %-12s %s" % (identity, needs, "ci" if ci else "--all"))

@@ -3,6 +3,7 @@
 
 #include "check.hpp"
 #include "pack.hpp"
+#include "split_sum.hpp"
 #include "tuning.hpp"
 
 #include <algorithm>
@@ -109,10 +110,16 @@ void emit(Recorder& recorder, const MultiplyProblem& problem, const Tensor& out,
     }
     // Nothing is recorded before the plan stands.
     const auto plans = plan(p, caps, device.access(), tuned ? &tuned->tile : nullptr);
+    std::optional<SplitSum> split;
+    if (const std::uint64_t parts = tuned ? 1 : parts_of_sum(plans, caps); parts > 1)
+        split.emplace(recorder, p, parts);
     if (zero) fill_into(recorder, zero, 0.0);
     if (packed) packed->record(recorder);
     if (residual) convert_into(recorder, out, residual);
-    record_plans(recorder, plans);
+    if (split)
+        split->record(recorder);
+    else
+        record_plans(recorder, plans);
 }
 
 }  // namespace danaus::detail

@@ -125,6 +125,8 @@ void add_shared(std::vector<MultiplyPlan>& out, const MultiplyProblem& problem,
 
 /// The product with the roles of A and B exchanged: Cᵀ = Bᵀ·Aᵀ.
 [[nodiscard]] MultiplyProblem exchanged(MultiplyProblem problem);
+/// Lanes run along n. Where the result is contiguous along m instead, the roles change.
+[[nodiscard]] bool runs_along_m(const MultiplyProblem& problem);
 /// Whether a pair of elements may be moved at once from the view's start on.
 [[nodiscard]] bool starts_pairs(const MatrixView& view);
 /// Starts at a multiple of two elements and moves by even strides, so that pairs of elements are aligned.

@@ -57,14 +57,9 @@ Stored stored_as(const MultiplyProblem& p) {
     return stored;
 }
 
-namespace {
-
-// Lanes run along n. Where the result is contiguous along m instead, the roles change.
 bool runs_along_m(const MultiplyProblem& p) {
     return p.c.column != 1 && p.n > 1 && p.c.row == 1;
 }
-
-}  // namespace
 
 std::vector<MultiplyPlan> candidates(const MultiplyProblem& problem, const Capabilities& caps, Access access,
                                      bool all) {

@@ -38,11 +38,21 @@ std::uint32_t stride(const Tensor& t, std::size_t dimension) {
     return t && t.size(dimension) > 1 ? static_cast<std::uint32_t>(t.strides()[dimension]) : 0;
 }
 
-// Calls `record` for pieces of `parts` along blocks and rows, each within what one dispatch can reach. The
-// parts are batches with the same blocks and rows, or null.
+// Whether each row of `t` continues the one before, in units that 32 columns fill.
+bool rows_continue(const Tensor& t, std::uint64_t cols) {
+    return cols % 32 == 0 && t.size(1) > 1 && t.strides()[1] == t.size(2) * t.strides()[2];
+}
+
+Tensor joined_rows(const Tensor& t) {
+    return t.as_strided({t.size(0), 1, t.size(1) * t.size(2)}, t.strides());
+}
+
+// Calls `record` for pieces of `parts` along blocks and rows, each within what one dispatch can reach; rows
+// that continue each other in all parts are joined to one. The parts are batches with the same blocks and
+// rows, or null; `cols` are those of the dense one.
 template <std::size_t Count, typename Record>
-void for_pieces(const Recorder& recorder, const char* label, const std::array<Tensor, Count>& parts,
-                const Record& record) {
+void for_pieces(const Recorder& recorder, const char* label, std::uint64_t cols,
+                const std::array<Tensor, Count>& parts, const Record& record) {
     const Capabilities& caps = recorder.device().capabilities();
     std::array<Tensor, Count> head = parts, tail = parts;
     const auto halve = [&](std::size_t dimension) {
@@ -52,8 +62,8 @@ void for_pieces(const Recorder& recorder, const char* label, const std::array<Te
             head[i] = parts[i].slice(dimension, 0, size / 2);
             tail[i] = parts[i].slice(dimension, size / 2, size);
         }
-        for_pieces(recorder, label, head, record);
-        for_pieces(recorder, label, tail, record);
+        for_pieces(recorder, label, cols, head, record);
+        for_pieces(recorder, label, cols, tail, record);
     };
     for (const Tensor& part : parts) {
         if (!part) continue;
@@ -65,17 +75,30 @@ void for_pieces(const Recorder& recorder, const char* label, const std::array<Te
                         fmt::format("{}: one row spans {} elements of {}; one dispatch on {} reaches {}",
                                     label, part.span(), to_string(part.type()), caps.name, limit));
         }
-        if (part.size(0) > caps.max_workgroup_count[1]) return halve(0);
+        if (part.size(0) > caps.max_workgroup_count[2]) return halve(0);
     }
-    record(parts);
+    if (std::all_of(parts.begin(), parts.end(),
+                    [&](const Tensor& t) { return !t || rows_continue(t, cols); }))
+        std::transform(parts.begin(), parts.end(), head.begin(),
+                       [](const Tensor& t) { return t ? joined_rows(t) : t; });
+    else
+        head = parts;
+    record(head);
 }
 
-// A grid whose lanes walk `count` items of each block, `lanes` at a time.
+// A grid for `count` items of each row, `lanes` at a time.
 std::array<std::uint32_t, 3> grid_for(const Recorder& recorder, std::uint64_t count, std::uint64_t lanes,
-                                      std::uint64_t blocks) {
-    const std::uint64_t most = recorder.device().capabilities().max_workgroup_count[0];
-    return {static_cast<std::uint32_t>(std::min(divide_up(count, lanes), most)),
-            static_cast<std::uint32_t>(blocks), 1};
+                                      std::uint64_t rows, std::uint64_t blocks) {
+    const auto& most = recorder.device().capabilities().max_workgroup_count;
+    return {static_cast<std::uint32_t>(std::min<std::uint64_t>(divide_up(count, lanes), most[0])),
+            static_cast<std::uint32_t>(std::min<std::uint64_t>(rows, most[1])),
+            static_cast<std::uint32_t>(blocks)};
+}
+
+// Groups of four columns a lane. Lanes of a GPU load together what lies together; a CPU loads lane by lane,
+// and decodes a word of bits once where one lane has all of its groups.
+std::uint32_t groups_per_lane(const Recorder& recorder) {
+    return recorder.device().capabilities().type == DeviceType::cpu ? 8 : 1;
 }
 
 std::uint32_t local_size(const Recorder& recorder) {
@@ -94,7 +117,7 @@ void record_compress(Recorder& recorder, const Tensor& w, const Tensor& mask_in,
     };
     const std::array<Tensor, 5> parts{batched(w), batched(mask_in), batched(mask_out), batched(out.values()),
                                       batched(out.metadata())};
-    for_pieces(recorder, label, parts, [&](const std::array<Tensor, 5>& piece) {
+    for_pieces(recorder, label, w.size(w.rank() - 1), parts, [&](const std::array<Tensor, 5>& piece) {
         const std::uint64_t blocks = piece[0].size(0), rows = piece[0].size(1), cols = piece[0].size(2);
         const Tensor& mask = mask_in ? piece[1] : piece[2];
         kernels::Sparse24Compress kernel;
@@ -104,9 +127,12 @@ void record_compress(Recorder& recorder, const Tensor& w, const Tensor& mask_in,
         kernel.by_magnitude = !mask_in;
         kernel.write_mask = static_cast<bool>(mask_out);
         kernel.write_compressed = static_cast<bool>(out);
+        kernel.word_lanes = 8 / groups_per_lane(recorder);
+        kernel.whole = cols % 32 == 0;
         Packet packet;
         packet.kernel = kernel.kernel();
-        packet.grid = grid_for(recorder, rows * divide_up(cols, 32), kernel.local_size / 8, blocks);
+        packet.grid =
+            grid_for(recorder, divide_up(cols, 32), kernel.local_size / kernel.word_lanes, rows, blocks);
         for (std::size_t i = 0; i < piece.size(); ++i)
             if (piece[i]) packet.operands[i] = detail::operand(piece[i], i < 2 ? Touch::read : Touch::write);
         packet.set_fields(Fields{static_cast<std::uint32_t>(rows), static_cast<std::uint32_t>(cols),
@@ -278,13 +304,15 @@ void apply_mask_into(Recorder& recorder, const Tensor& out, const Tensor& w, con
         std::array<std::uint32_t, 3> w, mask, out;
     };
     const std::array<Tensor, 3> parts{batched(w), batched(mask), batched(out)};
-    for_pieces(recorder, "apply_mask", parts, [&](const std::array<Tensor, 3>& piece) {
+    for_pieces(recorder, "apply_mask", w.size(w.rank() - 1), parts, [&](const std::array<Tensor, 3>& piece) {
         const std::uint64_t blocks = piece[0].size(0), rows = piece[0].size(1), cols = piece[0].size(2);
         kernels::Sparse24ApplyMask kernel;
         kernel.local_size = local_size(recorder);
         kernel.type = static_cast<std::uint32_t>(w.type());
         kernel.in_pairs = loads_in_pairs(piece[0]);
         kernel.out_pairs = in_pairs(piece[2]);
+        kernel.groups = groups_per_lane(recorder);
+        kernel.whole = cols % 32 == 0;
         Fields fields{static_cast<std::uint32_t>(rows), static_cast<std::uint32_t>(cols), {}, {}, {}};
         for (std::size_t i = 0; i < 3; ++i) {
             fields.w[i] = stride(piece[0], i);
@@ -293,7 +321,7 @@ void apply_mask_into(Recorder& recorder, const Tensor& out, const Tensor& w, con
         }
         Packet packet;
         packet.kernel = kernel.kernel();
-        packet.grid = grid_for(recorder, rows * divide_up(cols, 4), kernel.local_size, blocks);
+        packet.grid = grid_for(recorder, divide_up(cols, 4), kernel.local_size * kernel.groups, rows, blocks);
         packet.operands[0] = detail::operand(piece[0], Touch::read);
         packet.operands[1] = detail::operand(piece[1], Touch::read);
         packet.operands[2] = detail::operand(piece[2], Touch::read_write);
@@ -351,25 +379,29 @@ void to_dense_into(Recorder& recorder, const Tensor& out, const Sparse24& a) {
         std::uint32_t rows, cols, out_block, out_row, out_column, values_block, meta_block;
     };
     const std::array<Tensor, 3> parts{batched(a.values()), batched(a.metadata()), batched(out)};
-    for_pieces(recorder, "to_dense", parts, [&](const std::array<Tensor, 3>& piece) {
-        const std::uint64_t blocks = piece[2].size(0), rows = piece[2].size(1), cols = piece[2].size(2);
-        kernels::Sparse24Expand kernel;
-        kernel.local_size = local_size(recorder);
-        kernel.type = static_cast<std::uint32_t>(a.type());
-        kernel.out_pairs = in_pairs(piece[2]);
-        Packet packet;
-        packet.kernel = kernel.kernel();
-        packet.grid = grid_for(recorder, rows * divide_up(cols, 4), kernel.local_size, blocks);
-        packet.operands[0] = detail::operand(piece[0], Touch::read);
-        packet.operands[1] = detail::operand(piece[1], Touch::read);
-        packet.operands[2] = detail::operand(piece[2], Touch::read_write);
-        packet.set_fields(Fields{static_cast<std::uint32_t>(rows), static_cast<std::uint32_t>(cols),
-                                 stride(piece[2], 0), stride(piece[2], 1), stride(piece[2], 2),
-                                 stride(piece[0], 0) / 2, stride(piece[1], 0)});
-        packet.work = blocks * rows * cols;
-        packet.label = "to_dense";
-        recorder.record(packet);
-    });
+    for_pieces(
+        recorder, "to_dense", out.size(out.rank() - 1), parts, [&](const std::array<Tensor, 3>& piece) {
+            const std::uint64_t blocks = piece[2].size(0), rows = piece[2].size(1), cols = piece[2].size(2);
+            kernels::Sparse24Expand kernel;
+            kernel.local_size = local_size(recorder);
+            kernel.type = static_cast<std::uint32_t>(a.type());
+            kernel.out_pairs = in_pairs(piece[2]);
+            kernel.groups = groups_per_lane(recorder);
+            kernel.whole = cols % 32 == 0;
+            Packet packet;
+            packet.kernel = kernel.kernel();
+            packet.grid =
+                grid_for(recorder, divide_up(cols, 4), kernel.local_size * kernel.groups, rows, blocks);
+            packet.operands[0] = detail::operand(piece[0], Touch::read);
+            packet.operands[1] = detail::operand(piece[1], Touch::read);
+            packet.operands[2] = detail::operand(piece[2], Touch::read_write);
+            packet.set_fields(Fields{static_cast<std::uint32_t>(rows), static_cast<std::uint32_t>(cols),
+                                     stride(piece[2], 0), stride(piece[2], 1), stride(piece[2], 2),
+                                     stride(piece[0], 0) / 2, stride(piece[1], 0)});
+            packet.work = blocks * rows * cols;
+            packet.label = "to_dense";
+            recorder.record(packet);
+        });
 }
 
 Tensor to_dense(Recorder& recorder, const Sparse24& a) {

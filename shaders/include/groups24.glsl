@@ -6,8 +6,10 @@
 //
 //   uvec4 load_group(row, group, present)          needs DENSE_IN, a slot, and IN_PAIRS, IN_COLUMN
 //   void  store_group(row, group, present, value)  needs DENSE_OUT, a slot, and OUT_PAIRS, OUT_COLUMN
-//   uint  keep_two(keys)                           four bits, exactly two set: the larger keys, ties the lower index
-//                                                 (so a missing column, key 0, loses to a real one)
+//   bvec4 keep_two(keys)                           two are true: the larger keys, ties the lower index (so a missing
+//                                                 column, key 0, loses to a real one)
+//   uint  bits_of(keep), first_of_two(keep), second_of_two(keep)    as a nibble; the places of the two
+//   uvec2 entries_of_two(entries, keep)             the entries there
 //   uint  magnitude_key(bits)                      orders |x|: NaN above infinity, all NaNs alike
 //
 // `row` is the offset of the row's first element, IN_COLUMN and OUT_COLUMN the stride between columns. IN_PAIRS and
@@ -64,14 +66,34 @@ uint magnitude_key(uint bits) {
     return min(magnitude, infinity + 1);
 }
 
-uint keep_two(uvec4 keys) {
-    // Of each pair one wins, the lower index when equal; kept is who loses fewer than two of three.
-    const uint b01 = uint(keys.x >= keys.y), b02 = uint(keys.x >= keys.z), b03 = uint(keys.x >= keys.w);
-    const uint b12 = uint(keys.y >= keys.z), b13 = uint(keys.y >= keys.w), b23 = uint(keys.z >= keys.w);
-    const uvec4 wins = uvec4(b01 + b02 + b03, 1 - b01 + b12 + b13, 2 - b02 - b12 + b23, 3 - b03 - b13 - b23);
-    return uint(wins.x >= 2) | uint(wins.y >= 2) << 1 | uint(wins.z >= 2) << 2 | uint(wins.w >= 2) << 3;
+// Of each pair one wins, the lower index when equal; kept is who wins two of three. Booleans throughout: CPUs have them as
+// masks of all lanes, with the majority of three in one instruction.
+bool majority(bool a, bool b, bool c) {
+    return a && b || c && (a || b);
 }
 
-uint group_entry(uvec4 group, uint place) {
-    return place == 0 ? group.x : place == 1 ? group.y : place == 2 ? group.z : group.w;
+bvec4 keep_two(uvec4 keys) {
+    const ivec4 k = ivec4(keys);
+    const bool b01 = k.x >= k.y, b02 = k.x >= k.z, b03 = k.x >= k.w;
+    const bool b12 = k.y >= k.z, b13 = k.y >= k.w, b23 = k.z >= k.w;
+    return bvec4(majority(b01, b02, b03), majority(!b01, b12, b13), majority(!b02, !b12, b23),
+                 majority(!b03, !b13, !b23));
+}
+
+uint bits_of(bvec4 keep) {
+    return (keep.x ? 1u : 0u) | (keep.y ? 2u : 0u) | (keep.z ? 4u : 0u) | (keep.w ? 8u : 0u);
+}
+
+uint first_of_two(bvec4 keep) {
+    return keep.x ? 0u : keep.y ? 1u : 2u;
+}
+
+uint second_of_two(bvec4 keep) {
+    return keep.w ? 3u : keep.z ? 2u : 1u;
+}
+
+// The entries there.
+uvec2 entries_of_two(uvec4 entries, bvec4 keep) {
+    return uvec2(keep.x ? entries.x : keep.y ? entries.y : entries.z,
+                 keep.w ? entries.w : keep.z ? entries.z : entries.y);
 }

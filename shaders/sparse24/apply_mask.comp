@@ -4,10 +4,12 @@
 //   mask bits    0 1 0 1   1 1 0 0        bit c % 32 of word c / 32; any number of bits a group
 //   out row      0 b 0 d | e f 0 0        out may be W itself: a lane reads its group before it writes it
 //
-// A lane is a group of four. Grid: (any, blocks), groups of all rows are walked with the grid's stride. Called for
-// apply_mask.
+// A lane is GROUPS groups of four of a row, 1 or 8, which share a word of the mask. WHOLE: cols is a multiple of 32. Grid:
+// (lanes of a row, rows, blocks), walked with the grid's stride but for blocks. The host joins rows that follow each other.
+// Called for apply_mask.
 #version 460
 #extension GL_GOOGLE_include_directive : require
+#extension GL_EXT_control_flow_attributes : require
 
 #define PUSH_FIELDS \
     uint rows, cols; \
@@ -26,6 +28,8 @@ layout(local_size_x_id = 0) in;
 layout(constant_id = 1) const uint TYPE = 0;
 layout(constant_id = 2) const bool IN_PAIRS = false;
 layout(constant_id = 3) const bool OUT_PAIRS = false;
+layout(constant_id = 4) const uint GROUPS = 1;
+layout(constant_id = 5) const bool WHOLE = false;
 
 #define DENSE_IN W
 #define IN_COLUMN push.w_column
@@ -35,18 +39,25 @@ layout(constant_id = 3) const bool OUT_PAIRS = false;
 
 void main() {
     const uint groups = (push.cols + 3) / 4;
-    const uint count = push.rows * groups;
-    const uint block = gl_WorkGroupID.y;
-    uint i = gl_GlobalInvocationID.x;
-    if (i >= count) return;
+    const uint block = gl_WorkGroupID.z;
+    uint y = gl_WorkGroupID.y;
     do {
-        const uint row = i / groups, group = i % groups;
-        const uint present = min(push.cols - group * 4, 4u);
-        const uvec4 entries = load_group(block * push.w_block + row * push.w_row, group, present);
-        const uint word =
-            load(MASK, 0u, block * push.mask_block + row * push.mask_row + group / 8 * push.mask_word);
-        const uvec4 kept = (uvec4(word) >> ((group & 7) * 4 + uvec4(0, 1, 2, 3))) & 1u;
-        store_group(block * push.out_block + row * push.out_row, group, present, entries * kept);
-        i += gl_NumWorkGroups.x * gl_WorkGroupSize.x;
-    } while (i < count);
+        const uint w_row = block * push.w_block + y * push.w_row;
+        const uint mask_row = block * push.mask_block + y * push.mask_row;
+        const uint out_row = block * push.out_block + y * push.out_row;
+        uint first = gl_GlobalInvocationID.x * GROUPS;
+        if (first < groups) do {
+            const uint word = load(MASK, 0u, mask_row + first / 8 * push.mask_word) >> first % 8 * 4;
+            [[unroll]] for (uint i = 0; i < GROUPS; ++i) {
+                const uint group = first + i;
+                if (WHOLE || group < groups) {
+                    const uint present = WHOLE ? 4u : min(push.cols - group * 4, 4u);
+                    const uvec4 kept = (uvec4(word) >> (i * 4 + uvec4(0, 1, 2, 3))) & 1u;
+                    store_group(out_row, group, present, load_group(w_row, group, present) * kept);
+                }
+            }
+            first += gl_NumWorkGroups.x * gl_WorkGroupSize.x * GROUPS;
+        } while (first < groups);
+        y += gl_NumWorkGroups.y;
+    } while (y < push.rows);
 }

@@ -8,10 +8,13 @@
 //
 // A group whose mask keeps more than two keeps its first two; one that keeps fewer is completed with zeros at its first
 // free places. Without a mask: |w|, ties to the lower index, NaN above infinity, real columns before padding.
-// A lane is a group; eight lanes share a word of the mask and of the metadata, put together in shared memory. Grid:
-// (any, blocks), words of all rows are walked with the grid's stride. Called for select_mask, compress and both in one.
+// WORD_LANES = 8: a lane is a group, and eight lanes share a word of the mask and of the metadata, put together in shared
+// memory. WORD_LANES = 1: a lane is a word, for devices whose loads gain nothing by neighbouring lanes (CPUs).
+// WHOLE: cols is a multiple of 32. Grid: (words of a row, rows, blocks), walked with the grid's stride but for blocks. The
+// host joins rows that follow each other. Called for select_mask, compress and both in one.
 #version 460
 #extension GL_GOOGLE_include_directive : require
+#extension GL_EXT_control_flow_attributes : require
 
 #define PUSH_FIELDS \
     uint rows, cols; \
@@ -37,75 +40,106 @@ layout(constant_id = 2) const bool IN_PAIRS = false;
 layout(constant_id = 3) const bool BY_MAGNITUDE = true;
 layout(constant_id = 4) const bool WRITE_MASK = true;
 layout(constant_id = 5) const bool WRITE_COMPRESSED = true;
+layout(constant_id = 6) const uint WORD_LANES = 8;
+layout(constant_id = 7) const bool WHOLE = false;
 
 #define DENSE_IN W
 #define IN_COLUMN push.w_column
 #include "groups24.glsl"
 
-shared uint nibbles[gl_WorkGroupSize.x];  // low four bits: metadata, next four: mask
+shared uint nibbles[gl_WorkGroupSize.x / 8 * WORD_LANES];  // low four bits: metadata, next four: mask
 
-void store_values(uint group, uint first, uint second) {
+// Where a row starts, in elements of W, words of the masks, groups of the values and words of the metadata.
+struct Row {
+    uint w, mask, values, meta;
+};
+
+void store_values(uint group, uvec2 values) {
     if (TYPE == F32)
-        store_pair(VALUES, 0u, group * 2, uvec2(first, second));
+        store_pair(VALUES, 0u, group * 2, values);
     else
-        store(VALUES, 0u, group, first | second << 16);
+        store(VALUES, 0u, group, values.x | values.y << 16);
 }
 
-// Group `group` of row `row`: stores its values and returns its nibbles.
-uint compress_group(uint row, uint group, uint groups) {
-    const uint present = min(push.cols - group * 4, 4u);
-    const uvec4 entries = load_group(gl_WorkGroupID.y * push.w_block + row * push.w_row, group, present);
+// A group: stores its values and returns its nibbles. `given` starts with its bits of the mask, if there is one.
+uint compress_group(Row row, uint group, uint given) {
+    const uint present = WHOLE ? 4u : min(push.cols - group * 4, 4u);
     const uint real = (1u << present) - 1;
+    uvec4 entries = load_group(row.w, group, present);
     uvec4 keys;
-    uint kept;
-    if (BY_MAGNITUDE) {
-        for (uint i = 0; i < 4; ++i) keys[i] = i < present ? magnitude_key(entries[i]) : 0u;
-    } else {
-        const uint mask_row = gl_WorkGroupID.y * push.mask_block + row * push.mask_row;
-        kept = load(MASK_IN, 0u, mask_row + group / 8 * push.mask_word) >> (group & 7) * 4 & real;
-        keys = uvec4(kept, kept >> 1, kept >> 2, kept >> 3) & 1u;
+    [[unroll]] for (uint i = 0; i < 4; ++i) {
+        if (!WHOLE) entries[i] = i < present ? entries[i] : 0u;  // a missing column loses to any other
+        keys[i] = BY_MAGNITUDE ? magnitude_key(entries[i]) : (given & real) >> i & 1u;
     }
-    const uint places = keep_two(keys);
-    if (BY_MAGNITUDE) kept = places & real;
-    const uint first = findLSB(places), second = findMSB(places);
-    if (WRITE_COMPRESSED)
-        store_values(gl_WorkGroupID.y * push.values_block + row * groups + group,
-                     (kept >> first & 1) != 0 ? group_entry(entries, first) : 0u,
-                     (kept >> second & 1) != 0 ? group_entry(entries, second) : 0u);
-    return first | second << 2 | kept << 4;
+    const bvec4 two = keep_two(keys);
+    uvec2 values = entries_of_two(entries, two);
+    if (!BY_MAGNITUDE) values *= entries_of_two(keys, two);
+    if (WRITE_COMPRESSED) store_values(row.values + group, values);
+    return first_of_two(two) | second_of_two(two) << 2 | (bits_of(two) & real) << 4;
 }
 
-void store_word(uint word, uint words_per_row, uint lane) {
-    uint meta = 0, mask = 0;
-    for (uint i = 0; i < 8; ++i) {
-        const uint both = nibbles[lane * 8 + i];
-        meta |= (both & 15) << i * 4;
-        mask |= both >> 4 << i * 4;
-    }
-    const uint row = word / words_per_row;
-    if (WRITE_COMPRESSED) store(META, 0u, gl_WorkGroupID.y * push.meta_block + word, meta);
-    if (WRITE_MASK)
-        store(MASK_OUT, 0u,
-              gl_WorkGroupID.y * push.mask_block + row * push.mask_row + word % words_per_row * push.mask_word, mask);
+void store_word(Row row, uint word, uint meta, uint mask) {
+    if (WRITE_COMPRESSED) store(META, 0u, row.meta + word, meta);
+    if (WRITE_MASK) store(MASK_OUT, 0u, row.mask + word * push.mask_word, mask);
 }
 
-void main() {
-    const uint groups = (push.cols + 3) / 4;
-    const uint words_per_row = (groups + 7) / 8;
-    const uint words = push.rows * words_per_row;
+uint given_word(Row row, uint word) {
+    return BY_MAGNITUDE ? 0u : load(MASK_IN, 0u, row.mask + word * push.mask_word);
+}
+
+void compress_by_words(Row row, uint groups, uint words) {
+    uint word = gl_GlobalInvocationID.x;
+    if (word >= words) return;
+    do {
+        const uint given = given_word(row, word);
+        uint meta = 0, mask = 0;
+        [[unroll]] for (uint i = 0; i < 8; ++i) {
+            const uint group = word * 8 + i;
+            if (WHOLE || group < groups) {
+                const uint both = compress_group(row, group, given >> i * 4);
+                meta |= (both & 15) << i * 4;
+                mask |= both >> 4 << i * 4;
+            }
+        }
+        store_word(row, word, meta, mask);
+        word += gl_NumWorkGroups.x * gl_WorkGroupSize.x;
+    } while (word < words);
+}
+
+void compress_by_groups(Row row, uint groups, uint words) {
     const uint lane = gl_LocalInvocationID.x;
     const uint words_per_workgroup = gl_WorkGroupSize.x / 8;
     uint base = gl_WorkGroupID.x * words_per_workgroup;
     do {
-        const uint word = min(base + lane / 8, words - 1);
-        const uint group = word % words_per_row * 8 + lane % 8;
+        const uint word = base + lane / 8, group = word * 8 + lane % 8;
         uint both = 0;
-        if (base + lane / 8 < words && group < groups)
-            both = compress_group(word / words_per_row, min(group, groups - 1), groups);
+        if (word < words && group < groups) both = compress_group(row, group, given_word(row, word) >> lane % 8 * 4);
         nibbles[lane] = both;
         barrier();
-        if (lane < words_per_workgroup && base + lane < words) store_word(base + lane, words_per_row, lane);
+        if (lane < words_per_workgroup && base + lane < words) {
+            uint meta = 0, mask = 0;
+            for (uint i = 0; i < 8; ++i) {
+                meta |= (nibbles[lane * 8 + i] & 15) << i * 4;
+                mask |= nibbles[lane * 8 + i] >> 4 << i * 4;
+            }
+            store_word(row, base + lane, meta, mask);
+        }
         barrier();
         base += gl_NumWorkGroups.x * words_per_workgroup;
     } while (base < words);
+}
+
+void main() {
+    const uint groups = (push.cols + 3) / 4, words = (groups + 7) / 8;
+    const uint block = gl_WorkGroupID.z;
+    uint y = gl_WorkGroupID.y;
+    do {
+        const Row row = Row(block * push.w_block + y * push.w_row, block * push.mask_block + y * push.mask_row,
+                            block * push.values_block + y * groups, block * push.meta_block + y * words);
+        if (WORD_LANES == 1)
+            compress_by_words(row, groups, words);
+        else
+            compress_by_groups(row, groups, words);
+        y += gl_NumWorkGroups.y;
+    } while (y < push.rows);
 }

@@ -3,9 +3,12 @@
 //   values       b d       e f      …        2 a group, nibble g of the row's metadata holds their places
 //   W row        0 b 0 d | e f 0 0 | …       any strides; places behind the last column are dropped
 //
-// A lane is a group. Grid: (any, blocks), groups of all rows are walked with the grid's stride. Called for to_dense.
+// A lane is GROUPS groups of a row, 1 or 8, which share a word of metadata. WHOLE: cols is a multiple of 32. Grid:
+// (lanes of a row, rows, blocks), walked with the grid's stride but for blocks. The host joins rows that follow each other.
+// Called for to_dense.
 #version 460
 #extension GL_GOOGLE_include_directive : require
+#extension GL_EXT_control_flow_attributes : require
 
 #define PUSH_FIELDS \
     uint rows, cols; \
@@ -22,6 +25,8 @@
 layout(local_size_x_id = 0) in;
 layout(constant_id = 1) const uint TYPE = 0;
 layout(constant_id = 2) const bool OUT_PAIRS = false;
+layout(constant_id = 3) const uint GROUPS = 1;
+layout(constant_id = 4) const bool WHOLE = false;
 
 #define DENSE_OUT W
 #define OUT_COLUMN push.out_column
@@ -33,22 +38,32 @@ uvec2 load_values(uint group) {
     return uvec2(word & 0xffffu, word >> 16);
 }
 
+// The one of two values that lies at `place`, or 0.
+uint entry_at(uint place, uint nibble, uvec2 values) {
+    return (nibble & 3) == place ? values.x : nibble >> 2 == place ? values.y : 0u;
+}
+
 void main() {
-    const uint groups = (push.cols + 3) / 4;
-    const uint words_per_row = (groups + 7) / 8;
-    const uint count = push.rows * groups;
-    const uint block = gl_WorkGroupID.y;
-    uint i = gl_GlobalInvocationID.x;
-    if (i >= count) return;
+    const uint groups = (push.cols + 3) / 4, words = (groups + 7) / 8;
+    const uint block = gl_WorkGroupID.z;
+    uint y = gl_WorkGroupID.y;
     do {
-        const uint row = i / groups, group = i % groups;
-        const uvec2 values = load_values(block * push.values_block + i);
-        const uint word = load(META, 0u, block * push.meta_block + row * words_per_row + group / 8);
-        const uint nibble = word >> (group & 7) * 4;
-        uvec4 entries = uvec4(0);
-        entries[nibble & 3] = values.x;
-        entries[nibble >> 2 & 3] = values.y;
-        store_group(block * push.out_block + row * push.out_row, group, min(push.cols - group * 4, 4u), entries);
-        i += gl_NumWorkGroups.x * gl_WorkGroupSize.x;
-    } while (i < count);
+        const uint values_row = block * push.values_block + y * groups, meta_row = block * push.meta_block + y * words;
+        const uint out_row = block * push.out_block + y * push.out_row;
+        uint first = gl_GlobalInvocationID.x * GROUPS;
+        if (first < groups) do {
+            const uint word = load(META, 0u, meta_row + first / 8) >> first % 8 * 4;
+            [[unroll]] for (uint i = 0; i < GROUPS; ++i) {
+                const uint group = first + i, nibble = word >> i * 4 & 15;
+                if (WHOLE || group < groups) {
+                    const uvec2 values = load_values(values_row + group);
+                    store_group(out_row, group, WHOLE ? 4u : min(push.cols - group * 4, 4u),
+                                uvec4(entry_at(0, nibble, values), entry_at(1, nibble, values),
+                                      entry_at(2, nibble, values), entry_at(3, nibble, values)));
+                }
+            }
+            first += gl_NumWorkGroups.x * gl_WorkGroupSize.x * GROUPS;
+        } while (first < groups);
+        y += gl_NumWorkGroups.y;
+    } while (y < push.rows);
 }
