@@ -134,6 +134,11 @@ void record_box(Recorder& recorder, const Tensor& out, const Tensor& in, const B
     kernel.pairs = pairs;
     kernel.tile = fields.sizes[2] < 8 ? 1 : 16;
     kernel.wide = transposes && !pairs;
+    // Twice the rows use two cache lines that follow each other, few lanes leave fewer pages open.
+    if (transposes && caps.type == DeviceType::cpu && fields.sizes[2] >= 32) {
+        kernel.tile = 32;
+        kernel.local_size = 8;
+    }
     Packet packet;
     packet.kernel = kernel.kernel();
     const std::uint64_t lanes = detail::divide_up(fields.sizes[3], pairs || kernel.wide ? 2 : 1);
