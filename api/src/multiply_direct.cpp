@@ -20,8 +20,7 @@ struct Shape2 {
 constexpr Shape2 cpu_packed[] = {{128, 2, 0}, {64, 2, 0}, {32, 4, 0}, {32, 2, 0},
                                  {16, 4, 0},  {16, 2, 0}, {8, 4, 0},  {8, 2, 0}};
 // Of a vector-wise sparse A, whose panels may be low.
-constexpr Shape2 cpu_picked[] = {{128, 2, 0}, {64, 2, 0}, {32, 4, 0}, {16, 8, 0}, {8, 8, 0},  {4, 8, 0},
-                                 {64, 2, 8},  {32, 2, 0}, {32, 4, 8}, {16, 4, 0}, {8, 4, 16}, {4, 8, 8}};
+constexpr Shape2 cpu_picked[] = {{128, 2, 0}, {64, 2, 0}, {32, 4, 0}, {16, 4, 0}, {8, 4, 0}, {4, 4, 0}};
 constexpr Shape2 cpu_plain[] = {{64, 2, 0},  {64, 2, 8},  {32, 4, 0}, {32, 4, 8}, {32, 2, 16},
                                 {32, 4, 16}, {16, 4, 16}, {16, 4, 8}, {8, 4, 8},  {8, 2, 16}};
 constexpr Shape2 cpu_scattered[] = {{32, 4, 8}, {32, 4, 0}, {32, 2, 8}, {16, 4, 8}, {16, 2, 16}, {64, 2, 8}};
@@ -46,7 +45,9 @@ kernels::MatmulDirect common(const MultiplyProblem& p, const Capabilities& caps)
     const bool narrow = size_of(p.b.type) == 2;
     if (p.picked_from) {
         kernel.a_layout = 3;
-        kernel.panel_rows = p.a_panel;
+        // CPUs have few registers for addresses; elsewhere, and for low panels, one kernel serves all
+        // heights.
+        kernel.panel_rows = is_cpu(caps) && p.a_panel >= 64 ? p.a_panel : 0;
     } else if (p.a_panel)
         kernel.a_layout = 2;
     else if (narrow && p.a.column == 1 && even(p, p.a, p.m > 1 ? p.a.row : 0))

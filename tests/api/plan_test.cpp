@@ -108,7 +108,8 @@ std::string broken(const MultiplyPlan& piece, const Capabilities& caps, Access a
         const bool picks = p.picked_from != 0, packed = p.a_panel && !picks;
         if (constant["k_unroll"] > p.k && !packed) return "k_unroll";
         if ((constant["a_layout"] == 2) != packed) return "a_layout 2";
-        if ((constant["a_layout"] == 3) != picks || constant["panel_rows"] != (picks ? p.a_panel : 0))
+        if ((constant["a_layout"] == 3) != picks ||
+            (constant["panel_rows"] && constant["panel_rows"] != p.a_panel))
             return "a_layout 3";
         if (picks && constant["b_layout"] == 2) return "b_layout 2 of rows that are picked";
         if (p.a_panel && (p.a_panel % constant["tile_rows"] || (packed && constant["k_unroll"] != p.a_depth)))
