@@ -23,7 +23,7 @@ void record_compress(Recorder& recorder, const Tensor& w, const Tensor& mask_in,
                             panels = divide_up(rows, pattern.rows);
         kernels::VectorCompress kernel;
         kernel.local_size = local_size(recorder);
-        kernel.type = static_cast<std::uint32_t>(w.type());
+        kernel.type = mask_in ? moved_as(w.type()) : static_cast<std::uint32_t>(w.type());
         kernel.by_magnitude = !mask_in;
         kernel.write_mask = static_cast<bool>(mask_out);
         kernel.write_compressed = static_cast<bool>(out);
@@ -115,7 +115,9 @@ void compress_by_magnitude_into(Recorder& recorder, const VectorSparse& out, con
         require_disjoint("mask", mask, "w", w);
         require_apart(out, "mask", mask);
     }
-    record_compress(recorder, w, {}, mask, out, out.pattern(), "vector_compress_by_magnitude");
+    // One kernel with a mask or without: its words are few beside the values.
+    const Tensor written = mask ? mask : empty(recorder, DataType::u32, mask_shape(w.shape()));
+    record_compress(recorder, w, {}, written, out, out.pattern(), "vector_compress_by_magnitude");
 }
 
 VectorSparse compress_by_magnitude(Recorder& recorder, const Tensor& w, const VectorPattern& pattern) {

@@ -14,6 +14,10 @@ namespace danaus::detail {
 void check_pattern(const VectorPattern& pattern);
 /// Columns that a row of `in` columns keeps.
 [[nodiscard]] std::uint64_t kept_columns(const VectorPattern& pattern, std::uint64_t in);
+/// A type whose kernel moves the bits of `type`: both of 16 bits are one.
+[[nodiscard]] inline std::uint32_t moved_as(DataType type) {
+    return static_cast<std::uint32_t>(size_of(type) == 2 ? DataType::f16 : type);
+}
 /// Throws on a null matrix and on one of another device.
 void check_vector_sparse(const Recorder& recorder, const char* name, const VectorSparse& a);
 

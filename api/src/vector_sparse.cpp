@@ -103,10 +103,10 @@ void to_dense_into(Recorder& recorder, const Tensor& out, const VectorSparse& a)
                             panels = divide_up(rows, pattern.rows);
         kernels::VectorExpand kernel;
         kernel.local_size = local_size(recorder);
-        kernel.type = static_cast<std::uint32_t>(a.type());
+        kernel.type = moved_as(a.type());
         const Tensor& w = piece.w;
-        kernel.out_pairs = w.strides()[2] == 1 && w.offset() % 2 == 0 && w.buffer().starts_aligned() &&
-                           stride(w, 0) % 2 == 0 && stride(w, 1) % 2 == 0;
+        kernel.out_pairs = size_of(a.type()) == 2 && w.strides()[2] == 1 && w.offset() % 2 == 0 &&
+                           w.buffer().starts_aligned() && stride(w, 0) % 2 == 0 && stride(w, 1) % 2 == 0;
         Packet packet;
         packet.kernel = kernel.kernel();
         packet.grid = {groups_of(recorder, divide_up(panels * divide_up(cols, 2), kernel.local_size)),
