@@ -223,6 +223,36 @@ void add_sparse24(Catalogue& catalogue, DataType type) {
     }
 }
 
+// Vector-wise N:M multiplies and compression: squares, feed-forward layers, and the height of panels.
+void add_vector_sparse(Catalogue& catalogue, DataType type) {
+    const auto add = [&](const Tags& tags, const VectorPattern& p, const Sizes& s,
+                         Verb verb = Verb::forward) {
+        catalogue.add(tags, {fmt::format("vector_{}of{}x{}{}", p.keep, p.of, p.rows, suffix(verb)),
+                             to_string(type),
+                             size_of_product(s, verb),
+                             shape_of(s),
+                             {},
+                             [=](Stream& stream) { return vector_sparse(stream, type, s, verb, p); }});
+    };
+    const VectorPattern half{2, 4, 64}, quarter{1, 4, 64};
+    for (const std::uint64_t n : {512u, 1024u})
+        for (const VectorPattern& pattern : {half, quarter}) add(with(quick, "square"), pattern, {n, n, n});
+    for (const std::uint32_t rows : {16u, 32u, 128u}) add(quick, {2, 4, rows}, {1024, 1024, 1024});
+    add(quick, half, {1024, 1024, 1024}, Verb::transposed);
+    add(with(quick, "gpt2"), half, {384, 3072, 768});
+    for (const std::uint64_t d : {768u, 2048u}) add(with(full, "ffn"), half, {2048, 4 * d, d});
+    for (const std::uint64_t tokens : {1u, 16u}) add(with(full, "decode"), half, {tokens, 4096, 4096});
+    for (const std::uint64_t n : {1024u, 4096u})
+        catalogue.add(with(quick, "copy"), {"vector_compress",
+                                            to_string(type),
+                                            fmt::format("{0}x{0}", n),
+                                            {{"out", n}, {"in", n}},
+                                            {},
+                                            [=](Stream& stream) {
+                                                return vector_compression(stream, type, {0, n, n}, half);
+                                            }});
+}
+
 // What cost grows with: tokens, features (with the square root's power of two of blocks), and blocks.
 void add_sweeps(Catalogue& catalogue) {
     constexpr DataType type = DataType::f32;
@@ -262,6 +292,7 @@ std::vector<Case> all_cases() {
         add_masks(catalogue, type);
         add_layers(catalogue, type);
         add_sparse24(catalogue, type);
+        add_vector_sparse(catalogue, type);
     }
     add_sweeps(catalogue);
     return catalogue.take();

@@ -30,6 +30,12 @@ enum class MaskVerb { select, apply, compress, select_and_compress, expand };
 [[nodiscard]] Job packed_dense(Stream& stream, DataType type, const Sizes& sizes, Verb verb);
 [[nodiscard]] Job packed_block_diagonal(Stream& stream, DataType type, const Sizes& sizes, Verb verb);
 [[nodiscard]] Job packing(Stream& stream, DataType type, const Sizes& sizes);
+/// Forward and transposed, with the weight compressed beforehand; the compression of a dense weight by
+/// magnitude (jobs_vector.cpp).
+[[nodiscard]] Job vector_sparse(Stream& stream, DataType type, const Sizes& sizes, Verb verb,
+                                const VectorPattern& pattern);
+[[nodiscard]] Job vector_compression(Stream& stream, DataType type, const Sizes& sizes,
+                                     const VectorPattern& pattern);
 /// Of sizes.in features: the stride permutation by `a`, or with a = 0 one by indices (a power of two
 /// features).
 [[nodiscard]] Job permutation(Stream& stream, DataType type, const Sizes& sizes, std::uint64_t a);

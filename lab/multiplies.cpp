@@ -97,10 +97,12 @@ std::uint64_t mixed(std::uint64_t i) {
     return i ^ i >> 31;
 }
 
+enum class Form { plain, packed, picked };
+
 // Sizes and layouts in full; the epilogues are spread over them without a pattern, which would tie them to a
 // layout.
 void add_all(Chosen& chosen, MultiplyProblem p, DataType type, DataType result, Layout b, std::uint64_t& turn,
-             bool packed = false) {
+             Form form = Form::plain) {
     for (const std::uint64_t m : sizes)
         for (const std::uint64_t n : sizes)
             for (const std::uint64_t k : depths) {
@@ -128,12 +130,24 @@ void add_all(Chosen& chosen, MultiplyProblem p, DataType type, DataType result, 
                         if (p.a.offset == 0) p.a.offset = 2 * (mixed(turn) / epilogues % 3);
                         if (p.b.offset == 0 && !detail::is_sparse(p))
                             p.b.offset = 2 * (mixed(turn) / (3 * epilogues) % 3);
-                        if (packed) {
+                        if (form == Form::packed) {
                             const detail::PackLayout layout =
                                 detail::pack_layout(chosen.capabilities(), type, m, k);
                             p.a = {{}, layout.type, 0, layout.panel_elements(k), 0, 0, layout.elements(m, k)};
                             p.a_panel = layout.panel;
                             p.a_depth = layout.depth;
+                        }
+                        if (form == Form::picked) {
+                            // Of panels of all heights.
+                            p.a_panel = 4u << mixed(turn) / (9 * epilogues) % 6;
+                            p.a_depth = 1;
+                            p.picked_from = 2 * k;
+                            const std::uint64_t panel = k * p.a_panel,
+                                                panels = detail::divide_up(m, p.a_panel);
+                            p.a = {{}, type, 0, panel, 0, 0, panels * panel};
+                            p.b = view(type, 2 * k, n, b);
+                            p.metadata_word = panels * panel * size_of(type) / 4;
+                            p.metadata_words = panels * k;
                         }
                         chosen.add(p);
                     }
@@ -148,7 +162,8 @@ Kernels multiply_kernels(const Capabilities& capabilities, Access access) {
     for (const DataType type : floating)
         for (const DataType result : {type, DataType::f32}) {
             for (const Layout b : layouts)
-                for (const bool packed : {false, true}) add_all(chosen, {}, type, result, b, turn, packed);
+                for (const Form form : {Form::plain, Form::packed, Form::picked})
+                    add_all(chosen, {}, type, result, b, turn, form);
             for (const bool contract_columns : {true, false}) {
                 MultiplyProblem sparse;
                 sparse.weight = Weight::sparse24;

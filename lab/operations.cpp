@@ -159,6 +159,17 @@ void sparse24(Recorder& r, const Shape& shape, Layout in, Layout out) {
     }
 }
 
+void vector_sparse(Recorder& r, const Shape& shape, Layout in, Layout out) {
+    const VectorPattern pattern{2, 4, 16};
+    for (const DataType type : floating) {
+        const Tensor w = place(r, type, shape, in), mask = select_vector_mask(r, w, pattern);
+        const VectorSparse a = compress(r, w, mask, pattern);
+        static_cast<void>(compress_by_magnitude(r, w, pattern));
+        compress_by_magnitude_into(r, a, w, mask);
+        to_dense_into(r, place(r, type, shape, out), a);
+    }
+}
+
 void permutations(Recorder& r, const Shape& shape, Layout in, Layout out) {
     const std::uint64_t features = shape[shape.rank() - 1];
     const Permutation indexed = Permutation::from_tensor(r, empty(r, DataType::u32, {features}));
@@ -193,6 +204,9 @@ void multiplies(Recorder& r, const Shape& shape, Layout in, Layout out) {
         matmul_transposed_into(r, y, x, a);
         matmul_into(r, y, x, pack(r, square));
         matmul_into(r, y, x, pack(r, a));
+        const VectorSparse v = empty_vector_sparse(r, type, {width, width}, {});
+        matmul_into(r, y, x, v);
+        matmul_transposed_into(r, y, x, v);
     }
 }
 
@@ -205,6 +219,7 @@ void sweep(Recorder& r) {
             for_shapes([&](const Shape& shape) { backwards(r, shape, in, out); });
             for_shapes([&](const Shape& shape) { losses(r, metrics, shape, in, out); });
             for_shapes([&](const Shape& shape) { sparse24(r, shape, in, out); });
+            for_shapes([&](const Shape& shape) { vector_sparse(r, shape, in, out); });
             for_shapes([&](const Shape& shape) { permutations(r, shape, in, out); });
             for_shapes([&](const Shape& shape) { multiplies(r, shape, in, out); });
         }

@@ -52,7 +52,7 @@ Packet packet_of(const MultiplyPlan& plan) {
     f.a_k = p.a_panel ? p.a_panel : narrow32(p.a.column, k);
     f.a_outer = narrow32(p.a.outer, outer);
     f.a_inner = narrow32(p.a.inner, inner);
-    f.b_k = narrow32(p.b.row, k || sparse);
+    f.b_k = narrow32(p.b.row, k || sparse || p.picked_from);
     f.b_n = narrow32(p.b.column, n || sparse);
     f.b_outer = narrow32(p.b.outer, outer);
     f.b_inner = narrow32(p.b.inner, inner);
@@ -63,7 +63,9 @@ Packet packet_of(const MultiplyPlan& plan) {
     f.bias_stride = p.bias_on_rows ? narrow32(p.bias.row, m) : narrow32(p.bias.column, n);
     f.bias_inner = narrow32(p.bias.inner, inner);
     f.scale = p.scale;
-    if (sparse) f.meta = static_cast<std::uint32_t>(p.metadata_word - p.b.offset * size_of(p.b.type) / 4);
+    const MatrixView& listed = sparse ? p.b : p.a;
+    if (sparse || p.picked_from)
+        f.meta = static_cast<std::uint32_t>(p.metadata_word - listed.offset * size_of(listed.type) / 4);
     packet.set_fields(f);
 
     packet.operands[0] = operand_of(p.a, span_a(p), Touch::read);
@@ -97,6 +99,7 @@ void emit(Recorder& recorder, const MultiplyProblem& problem, const Tensor& out,
         p.a = p.b = {zero.buffer(), p.b.type, zero.offset(), 0, 0, 0, 0};
         p.weight = kernels::MatmulDirect::Weight::dense;
         p.a_panel = p.a_depth = 0;
+        p.picked_from = 0;
         p.k = 1;
     }
     const Device device = recorder.device();

@@ -31,14 +31,18 @@ struct MultiplyProblem {
     // B row-wise 2:4 compressed (tile_b_sparse24.glsl): the weight's rows run along n when the contraction is
     // along its columns, else along k; b.column or b.row is then the values of a row, the other is unused.
     kernels::MatmulDirect::Weight weight = kernels::MatmulDirect::Weight::dense;
-    bool contract_columns = true;      // k runs along the weight's columns
-    std::uint64_t metadata_word = 0;   // first word of the metadata, from the buffer's start
+    bool contract_columns = true;  // k runs along the weight's columns
+    std::uint64_t metadata_word =
+        0;  // first word of the metadata, from the buffer's start (B's, or A's list)
     std::uint64_t metadata_words = 0;  // of all matrices from there on
 
     // A packed (pack.comp): panels of a_panel rows, each a run of blocks of a_panel × a_depth elements, one
     // for every a_depth steps of k, padded with zeros. a.row is then the elements of a panel, a.column
     // unused.
     std::uint32_t a_panel = 0, a_depth = 0;
+    // A vector-wise sparse (vector/compress.comp): panels of a_panel rows that keep k of this many columns,
+    // which are B's rows, a_depth = 1; its list of them lies at metadata_word. 0: any other A.
+    std::uint64_t picked_from = 0;
 
     MatrixView bias;            // row or column = stride along m or n, inner = stride between problems
     MatrixView residual, aux;   // strides of c

@@ -19,6 +19,8 @@ struct Shape2 {
 // masks around a loop; those that come first serve where nothing was measured.
 constexpr Shape2 cpu_packed[] = {{128, 2, 0}, {64, 2, 0}, {32, 4, 0}, {32, 2, 0},
                                  {16, 4, 0},  {16, 2, 0}, {8, 4, 0},  {8, 2, 0}};
+// Of a vector-wise sparse A, whose panels may be low.
+constexpr Shape2 cpu_picked[] = {{128, 2, 0}, {64, 2, 0}, {32, 4, 0}, {16, 4, 0}, {8, 4, 0}, {4, 4, 0}};
 constexpr Shape2 cpu_plain[] = {{64, 2, 0},  {64, 2, 8},  {32, 4, 0}, {32, 4, 8}, {32, 2, 16},
                                 {32, 4, 16}, {16, 4, 16}, {16, 4, 8}, {8, 4, 8},  {8, 2, 16}};
 constexpr Shape2 cpu_scattered[] = {{32, 4, 8}, {32, 4, 0}, {32, 2, 8}, {16, 4, 8}, {16, 2, 16}, {64, 2, 8}};
@@ -41,15 +43,20 @@ kernels::MatmulDirect common(const MultiplyProblem& p, const Capabilities& caps)
     stored.apply(kernel);
     kernel.a_type = static_cast<std::uint32_t>(p.a.type);
     const bool narrow = size_of(p.b.type) == 2;
-    if (p.a_panel)
+    if (p.picked_from) {
+        kernel.a_layout = 3;
+        // CPUs have few registers for addresses; elsewhere, and for low panels, one kernel serves all
+        // heights.
+        kernel.panel_rows = is_cpu(caps) && p.a_panel >= 64 ? p.a_panel : 0;
+    } else if (p.a_panel)
         kernel.a_layout = 2;
     else if (narrow && p.a.column == 1 && even(p, p.a, p.m > 1 ? p.a.row : 0))
         kernel.a_layout = 1;
     if (is_sparse(p)) {
         kernel.b_layout = p.contract_columns ? 0 : 1;
-    } else if (p.b.column == 1 && p.n % 2 == 0 && even(p, p.b, p.k > 1 ? p.b.row : 0)) {
+    } else if (p.b.column == 1 && p.n % 2 == 0 && even(p, p.b, p.k > 1 || p.picked_from ? p.b.row : 0)) {
         kernel.b_layout = 1;
-    } else if (p.b.row == 1 && even(p, p.b, p.n > 1 ? p.b.column : 0)) {
+    } else if (!p.picked_from && p.b.row == 1 && even(p, p.b, p.n > 1 ? p.b.column : 0)) {
         kernel.b_layout = 2;
     }
     kernel.c_layout = stored.pairs ? 1 : stored.row_pairs ? 3 : p.c.row == 1 && p.m > 1 ? 2 : 0;
@@ -58,7 +65,7 @@ kernels::MatmulDirect common(const MultiplyProblem& p, const Capabilities& caps)
 
 std::span<const Shape2> tiles_of(const MultiplyProblem& p, const Capabilities& caps, Access access) {
     if (!is_cpu(caps)) return gpu_tiles;
-    if (p.a_panel) return cpu_packed;
+    if (p.a_panel) return p.picked_from ? std::span<const Shape2>(cpu_picked) : cpu_packed;
     const bool plain = p.a.type == DataType::f32 && (p.a.column == 1 || p.a.row == 1) && p.c.column == 1;
     // Accesses that are checked against bounds or scattered are amortised over more columns.
     return access == Access::address && plain ? std::span<const Shape2>(cpu_plain) : cpu_scattered;
@@ -99,19 +106,22 @@ void add_direct(std::vector<MultiplyPlan>& out, const MultiplyProblem& p, const 
     const std::size_t begin = out.size();
     for (const Shape2& shape : tiles_of(p, caps, access)) {
         if (p.a_panel) {
-            // The packing fixed the depth, and tiles divide its panels.
+            // Tiles divide the panels.
             if (p.a_panel % shape.rows != 0) continue;
             // Under descriptors every element is checked on its own: tall tiles take seconds to compile.
             if (cpu && access == Access::descriptor && shape.rows > 32) continue;
             kernel.tile_rows = shape.rows;
-            kernel.k_unroll = p.a_depth;
+            // Packing fixed the depth.
+            kernel.k_unroll =
+                p.picked_from ? depth_for(p, shape.depth ? shape.depth : cpu_depth(p.k)) : p.a_depth;
         } else {
             kernel.tile_rows = std::min(shape.rows, rows_at_most);
             kernel.k_unroll = depth_for(p, shape.depth ? shape.depth : cpu_depth(p.k));
         }
-        kernel.tile_columns =
-            shape.columns == 4 && p.n < 4 * std::uint64_t{kernel.local_size} ? 2 : shape.columns;
-        if (!cpu && !p.a_panel) {
+        kernel.tile_columns = shape.columns;
+        while (kernel.tile_columns > 2 && p.n < std::uint64_t{kernel.tile_columns} * kernel.local_size)
+            kernel.tile_columns /= 2;
+        if (!cpu && (!p.a_panel || p.picked_from)) {
             // 8 unrolled k do not fit beside half a tile and more into an Intel GPU's registers, nor beside
             // such a weight's own values into an Apple GPU's.
             if ((along_rows || kernel.tile_rows * kernel.tile_columns >= 16) && kernel.k_unroll > 4)

@@ -18,15 +18,25 @@ std::uint64_t view_span(const MultiplyProblem& p, const MatrixView& view, std::u
            (p.inner - 1) * view.inner;
 }
 
+namespace {
+
+// Elements from the start of `view` to the last word of the metadata, which lies behind its values.
+std::uint64_t span_with_metadata(const MultiplyProblem& p, const MatrixView& view) {
+    const std::uint64_t size = size_of(view.type);
+    return ((p.metadata_word + p.metadata_words) * 4 - view.offset * size) / size;
+}
+
+}  // namespace
+
 std::uint64_t span_a(const MultiplyProblem& p) {
+    if (p.picked_from) return span_with_metadata(p, p.a);
     if (!p.a_panel) return view_span(p, p.a, p.m, p.k);
     return divide_up(p.m, p.a_panel) * p.a.row + (p.outer - 1) * p.a.outer + (p.inner - 1) * p.a.inner;
 }
 
 std::uint64_t span_b(const MultiplyProblem& p) {
-    if (!is_sparse(p)) return view_span(p, p.b, p.k, p.n);
-    const std::uint64_t size = size_of(p.b.type);
-    return ((p.metadata_word + p.metadata_words) * 4 - p.b.offset * size) / size;
+    if (!is_sparse(p)) return view_span(p, p.b, p.picked_from ? p.picked_from : p.k, p.n);
+    return span_with_metadata(p, p.b);
 }
 
 std::uint64_t bias_span(const MultiplyProblem& p) {
@@ -43,6 +53,7 @@ void shift(MatrixView& view, std::uint64_t elements) {
 }
 
 std::uint64_t weight_words(const MultiplyProblem& p) {
+    if (p.picked_from) return divide_up(p.m, p.a_panel) * p.k;
     return p.contract_columns ? p.n * divide_up(p.k, 32) : p.k * divide_up(p.n, 32);
 }
 
@@ -63,6 +74,10 @@ MultiplyProblem tail(const MultiplyProblem& p, Axis axis, std::uint64_t at) {
             q.metadata_words -= std::min(q.metadata_words, at * weight_words(p));
             break;
         case Axis::m:
+            if (p.picked_from) {
+                q.metadata_word += at / p.a_panel * p.k;
+                q.metadata_words -= at / p.a_panel * p.k;
+            }
             q.m -= at;
             for (MatrixView* v : {&q.c, &q.residual, &q.aux, &q.bias}) shift(*v, at * v->row);
             shift(q.a, (q.a_panel ? at / q.a_panel : at) * q.a.row);
@@ -175,7 +190,7 @@ void split(const MultiplyProblem& p, const Capabilities& caps, Access access, co
     const char* const b_name = p.bias_on_rows ? "x" : "weight";
     const std::array<Side, 4> sides{
         Side{a_name, &p.a, span_a(p), p.m, p.k, Axis::m, Axis::k},
-        Side{b_name, &p.b, span_b(p), p.k, p.n, Axis::k, Axis::n},
+        Side{b_name, &p.b, span_b(p), p.picked_from ? p.picked_from : p.k, p.n, Axis::k, Axis::n},
         Side{"result", &p.c, view_span(p, p.c, p.m, p.n), p.m, p.n, Axis::m, Axis::n},
         Side{"bias", &p.bias, p.has_bias ? bias_span(p) : 0, p.m, p.n, Axis::m, Axis::n}};
     for (const Side& side : sides) {

@@ -13,7 +13,10 @@ namespace danaus::detail {
 Trial::Trial(Stream& stream, const MultiplyProblem& problem) : stream_(stream), problem_(problem) {
     MultiplyProblem& p = problem_;
     const bool onto_itself = p.has_residual && p.residual.buffer == p.c.buffer;
-    place(p.a, span_a(p));
+    if (p.picked_from)
+        place_picks();
+    else
+        place(p.a, span_a(p));
     if (is_sparse(p))
         place_sparse();
     else
@@ -64,6 +67,26 @@ void Trial::place_sparse() {
     (p.contract_columns ? p.b.column : p.b.row) = row_values;
     p.metadata_word = weight.metadata().offset();
     p.metadata_words = weight.metadata().elements();
+}
+
+void Trial::place_picks() {
+    MultiplyProblem& p = problem_;
+    const std::uint64_t panels = divide_up(p.m, p.a_panel), panel = p.k * p.a_panel,
+                        values = p.inner * panels * panel;
+    std::vector<std::uint32_t> list(p.inner * panels * p.k);
+    for (std::size_t i = 0; i < list.size(); ++i)
+        list[i] = static_cast<std::uint32_t>(i % p.k * p.picked_from / p.k);
+    p.metadata_word = values * size_of(p.a.type) / 4;
+    p.metadata_words = list.size();
+    p.a = {stream_.device().allocate((p.metadata_word + p.metadata_words) * 4),
+           p.a.type,
+           0,
+           panel,
+           0,
+           0,
+           panels * panel};
+    uniform_into(stream_, Tensor(p.a.buffer, p.a.type, {values}), -1.0f, 1.0f, seed_++);
+    stream_.upload(p.a.buffer, p.metadata_word * 4, std::as_bytes(std::span(list)));
 }
 
 void Trial::add_ways(bool packed) {

@@ -32,6 +32,7 @@ private:
     /// A buffer for `span` elements from the view's offset on, which keeps its alignment.
     void place(MatrixView& view, std::uint64_t span);
     void place_sparse();
+    void place_picks();
     [[nodiscard]] Tensor whole(const MatrixView& view) const;
 
     Stream& stream_;

@@ -23,8 +23,8 @@ namespace danaus::detail {
 struct ProblemKey {
     /// Which elements of a matrix are neighbours in memory.
     enum class Order : std::uint32_t { rows, columns, scattered, packed };
-    /// B as it is stored: 2:4 along the contraction, or across it.
-    enum class Weight : std::uint32_t { dense, sparse24, sparse24_across };
+    /// The weight as it is stored: B 2:4 along the contraction, or across it; A vector-wise sparse.
+    enum class Weight : std::uint32_t { dense, sparse24, sparse24_across, vector };
 
     Access access = Access::address;
     DataType operands = DataType::f32, result = DataType::f32;

@@ -13,7 +13,7 @@ using Order = ProblemKey::Order;
 using Weight = ProblemKey::Weight;
 
 constexpr std::string_view order_names[] = {"rows", "columns", "scattered", "packed"};
-constexpr std::string_view weight_names[] = {"dense", "sparse24", "sparse24_across"};
+constexpr std::string_view weight_names[] = {"dense", "sparse24", "sparse24_across", "vector"};
 constexpr std::string_view access_names[] = {"address", "descriptor"};
 constexpr std::string_view type_names[] = {"f32", "f16", "bf16"};
 static_assert(static_cast<int>(Access::address) == 0 && static_cast<int>(Access::descriptor) == 1);
@@ -89,6 +89,7 @@ ProblemKey key_of(const MultiplyProblem& p, Access access) {
     key.operands = p.b.type;  // a packed A may be f32
     key.result = p.c.type;
     if (is_sparse(p)) key.weight = p.contract_columns ? Weight::sparse24 : Weight::sparse24_across;
+    if (p.picked_from) key.weight = Weight::vector;
     key.a = p.a_panel ? Order::packed : order_of(p.a, p.m, p.k);
     key.b = is_sparse(p) ? Order::rows : order_of(p.b, p.k, p.n);
     key.c = order_of(p.c, p.m, p.n);

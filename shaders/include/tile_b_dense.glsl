@@ -4,6 +4,7 @@
 //      k   #--#                    1: pairs along n: b_n = 1; b_k, b_outer, b_inner and n even
 //     k+1  |                       2: pairs along k: b_k = 1; b_n, b_outer, b_inner even
 //          #              and with pairs B starts at a multiple of two elements
+// The rows that stand for k are those that A names (row_of_b, tile_a.glsl); with pairs along k they are k itself.
 // Pairs serve 16-bit types (one load for two elements); for f32 on a CPU they gain nothing.
 
 uint b_column[TILE_COLUMNS];  // offset of each column
@@ -23,7 +24,7 @@ void load_b_tile(uint k) {
         [[unroll]] for (uint j = 0; j < K_STEP; ++j) {
             if (B_LAYOUT == 1) {
                 const vec2 pair =
-                    load_float_pair(MATRIX_B, OPERAND_TYPE, batch_b + (k + j) * stride_b_k, b_column[c] & ~1u);
+                    load_float_pair(MATRIX_B, OPERAND_TYPE, batch_b + row_of_b(k + j) * stride_b_k, b_column[c] & ~1u);
                 b_tile[j][c] = pair.x;
                 b_tile[j][c + 1] = pair.y;
             } else if (B_LAYOUT == 2) {
@@ -35,8 +36,9 @@ void load_b_tile(uint k) {
                     }
                 }
             } else {
-                b_tile[j][c] = b_element(k + j, c);
-                b_tile[j][c + 1] = b_element(k + j, c + 1);
+                const uint row = row_of_b(k + j);
+                b_tile[j][c] = b_element(row, c);
+                b_tile[j][c + 1] = b_element(row, c + 1);
             }
         }
     }

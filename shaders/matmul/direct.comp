@@ -4,7 +4,8 @@
 //
 // Called for every multiply of the library: the host folds transposes, permutations, blocks and factors into strides
 // (multiply.glsl has slots, push block, constants and promises). B is the weight, dense (WEIGHT_DENSE) or row-wise 2:4
-// compressed (WEIGHT_SPARSE24). Grid: (ceil(n / (LANES * TILE_COLUMNS)), outer * inner, ceil(m / TILE_ROWS)).
+// compressed (WEIGHT_SPARSE24); or A is, packed or vector-wise sparse (tile_a.glsl).
+// Grid: (ceil(n / (LANES * TILE_COLUMNS)), outer * inner, ceil(m / TILE_ROWS)).
 //
 //               lane 0  lane 1  …            each lane: TILE_COLUMNS columns of B, K_UNROLL deep, in registers
 //                B B     B B
@@ -29,6 +30,18 @@
 
 // accumulator += A tile · B tile, for rows k … k + K_UNROLL - 1 of B.
 void multiply_tile(uint k) {
+    if (ROWS_TOGETHER) {
+        [[unroll]] for (uint r = 0; r < TILE_ROWS; r += 2) {
+            [[unroll]] for (uint j = 0; j < K_UNROLL; ++j) {
+                const vec2 a = a_rows(r, k, j);
+                [[unroll]] for (uint c = 0; c < TILE_COLUMNS; ++c) {
+                    accumulator[r][c] = fma(a.x, b_tile[j][c], accumulator[r][c]);
+                    accumulator[r + 1][c] = fma(a.y, b_tile[j][c], accumulator[r + 1][c]);
+                }
+            }
+        }
+        return;
+    }
     [[unroll]] for (uint r = 0; r < TILE_ROWS; ++r) {
         [[unroll]] for (uint j = 0; j < K_UNROLL; j += 2) {
             const vec2 a = a_pair(r, k, j);
@@ -43,7 +56,8 @@ void multiply_tile(uint k) {
 // accumulator += column k of A · row k of B.
 void multiply_element(uint k) {
     float b[TILE_COLUMNS];
-    [[unroll]] for (uint c = 0; c < TILE_COLUMNS; ++c) b[c] = b_element(k, c);
+    const uint row = row_of_b(k);
+    [[unroll]] for (uint c = 0; c < TILE_COLUMNS; ++c) b[c] = b_element(row, c);
     [[unroll]] for (uint r = 0; r < TILE_ROWS; ++r) {
         const float a = a_element(r, k);
         [[unroll]] for (uint c = 0; c < TILE_COLUMNS; ++c) accumulator[r][c] = fma(a, b[c], accumulator[r][c]);

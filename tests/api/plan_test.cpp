@@ -105,9 +105,14 @@ std::string broken(const MultiplyPlan& piece, const Capabilities& caps, Access a
         constant["tile_rows"] *= constant["local_size"] / constant["lanes_x"];  // the workgroup's
         constant["local_size"] = constant["lanes_x"];
     } else {
-        if (constant["k_unroll"] > p.k && !p.a_panel) return "k_unroll";
-        if ((constant["a_layout"] == 2) != (p.a_panel != 0)) return "a_layout 2";
-        if (p.a_panel && (p.a_panel % constant["tile_rows"] || constant["k_unroll"] != p.a_depth))
+        const bool picks = p.picked_from != 0, packed = p.a_panel && !picks;
+        if (constant["k_unroll"] > p.k && !packed) return "k_unroll";
+        if ((constant["a_layout"] == 2) != packed) return "a_layout 2";
+        if ((constant["a_layout"] == 3) != picks ||
+            (constant["panel_rows"] && constant["panel_rows"] != p.a_panel))
+            return "a_layout 3";
+        if (picks && constant["b_layout"] == 2) return "b_layout 2 of rows that are picked";
+        if (p.a_panel && (p.a_panel % constant["tile_rows"] || (packed && constant["k_unroll"] != p.a_depth)))
             return "a tile that does not divide its panel";
         if (constant["a_layout"] == 1 &&
             !(size_of(p.a.type) == 2 && p.a.column == 1 && pairs(p.a, p.a.row, p.m)))
@@ -152,7 +157,8 @@ std::string broken(const MultiplyPlan& piece, const Capabilities& caps, Access a
         return elements <= detail::operand_limit(caps, access, v.type);
     };
     if (!fits(p.a, detail::span_a(p))) return "x spans too much";
-    if (!fits(p.b, span(p, p.b, p.k, p.n))) return "the weight spans too much";
+    if (!fits(p.b, p.picked_from ? detail::span_b(p) : span(p, p.b, p.k, p.n)))
+        return "the weight spans too much";
     if (!fits(p.c, span(p, p.c, p.m, p.n))) return "the result spans too much";
     if (p.has_bias &&
         !fits(p.bias, 1 + (p.m - 1) * p.bias.row + (p.n - 1) * p.bias.column + (p.inner - 1) * p.bias.inner))
@@ -401,6 +407,37 @@ TEST(Plan, GpusUnrollFullTilesAndWeightsDecodedAlongTheirRowsLess) {
                     EXPECT_EQ(constant(halves[0].kernel, "tile_columns"), contract_columns ? 4u : 2u);
                 }
             }
+}
+
+// The list of columns follows the values where a vector-wise sparse matrix is cut.
+TEST(Plan, PickedRowsAreCutAtPanels) {
+    for (const DeviceType type : {DeviceType::cpu, DeviceType::discrete})
+        for (const DataType data : {DataType::f32, DataType::f16}) {
+            Capabilities caps = plain_device(type);
+            caps.max_workgroup_count = {2, 3, 4};
+            MultiplyProblem p;
+            p.m = 700;
+            p.n = 300;
+            p.k = 40;
+            p.inner = 5;
+            p.picked_from = 80;
+            p.a_panel = 32;
+            p.a_depth = 1;
+            p.a = {{}, data, 0, 40 * 32, 0, 0, 22 * 40 * 32};
+            p.b = {{}, data, 0, 1, 80, 0, 300 * 80};
+            p.c = {{}, data, 0, 1, 700, 0, 300 * 700};
+            p.metadata_word = 5 * 22 * 40 * 32 * size_of(data) / 4;
+            p.metadata_words = 5 * 22 * 40;
+            const auto pieces = checked_plan(p, caps, Access::address);
+            EXPECT_GT(pieces.size(), 10u);
+            for (const MultiplyPlan& piece : pieces) {
+                const std::uint64_t panel = piece.problem.a.offset / (40 * 32);
+                EXPECT_EQ(piece.problem.a.offset % (40 * 32), 0u);
+                EXPECT_EQ(piece.problem.metadata_word, p.metadata_word + panel * 40);
+                EXPECT_EQ(piece.problem.metadata_words, p.metadata_words - panel * 40);
+                EXPECT_EQ(piece.problem.c.offset % 700 / 32, panel % 22);
+            }
+        }
 }
 
 TEST(Plan, RefusalsNameTheLimit) {

@@ -42,7 +42,7 @@ TEST(TuningKey, SizesFallIntoClasses) {
 
 TEST(TuningKey, TellsApartWhatMattersAndNothingElse) {
     const MultiplyProblem p = plain_problem(8, 8, 8);
-    std::vector<MultiplyProblem> others(9, p);
+    std::vector<MultiplyProblem> others(10, p);
     others[0].a.type = others[0].b.type = others[0].c.type = DataType::f16;
     others[1] = plain_problem(8, 8, 8, DataType::bf16);
     others[1].c.type = DataType::f32;
@@ -55,6 +55,8 @@ TEST(TuningKey, TellsApartWhatMattersAndNothingElse) {
     others[7].contract_columns = false;
     others[8].a_panel = 32;
     others[8].a_depth = 12;
+    others[9] = others[8];
+    others[9].picked_from = 16;
     std::set<ProblemKey> keys{key_of(p, Access::address), key_of(p, Access::descriptor)};
     for (const MultiplyProblem& other : others) keys.insert(key_of(other, Access::address));
     EXPECT_EQ(keys.size(), 2 + others.size());

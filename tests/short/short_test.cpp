@@ -11,6 +11,7 @@
 #include "reference/permutation.hpp"
 #include "reference/philox.hpp"
 #include "reference/sparse24.hpp"
+#include "reference/vector_sparse.hpp"
 
 #include <danaus/runtime/kernel_support.hpp>
 
@@ -117,8 +118,9 @@ TEST_F(Short, Epilogue) {
 }
 
 TEST_F(Short, Packed) {
-    const auto x = draw(DataType::bf16, 5, 14, 15), w = draw(DataType::bf16, 11, 14, 16);
-    const Placed y(stream, DataType::f32, {5, 11});
+    // Of the sizes and type of the packed 2:4 weight below, which shares the pipeline.
+    const auto x = draw(DataType::f32, 9, 22, 15), w = draw(DataType::f32, 12, 22, 16);
+    const Placed y(stream, DataType::f32, {9, 12});
     matmul_into(witness, y, x.tensor, pack(witness, w.tensor));
     expect_near(y, reference::matmul(x.matrix, w.matrix), 1e-5);
 }
@@ -196,6 +198,17 @@ TEST_F(Short, Sparse24) {
             expect_near(masked, reference::decompress(oracle), 0.0);
         }
     }
+}
+
+TEST_F(Short, VectorSparse) {
+    const auto w = draw(DataType::f32, 13, 22, 22), x = draw(DataType::f32, 9, 22, 23);
+    const VectorSparse sparse = compress_by_magnitude(witness, w.tensor, {2, 5, 8});
+    const Matrix masked = reference::apply_mask(w.matrix, reference::select_vector_mask(w.matrix, {2, 5, 8}));
+    const Placed y(stream, DataType::f32, {9, 13}), dense(stream, DataType::f32, {13, 22});
+    matmul_into(witness, y, x.tensor, sparse);
+    expect_near(y, reference::matmul(x.matrix, masked), 1e-5);
+    to_dense_into(witness, dense, sparse);
+    expect_near(dense, masked, 0.0);
 }
 
 TEST_F(Short, Permutation) {

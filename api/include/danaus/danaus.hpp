@@ -19,3 +19,4 @@
 #include <danaus/sparse24.hpp>
 #include <danaus/tensor.hpp>
 #include <danaus/tuning.hpp>
+#include <danaus/vector_sparse.hpp>
