@@ -7,7 +7,8 @@ namespace danaus {
 
 using namespace detail;
 
-Monarch::Monarch(Tensor first, Tensor second) : w1(std::move(first)), w2(std::move(second)) {
+Monarch::Monarch(Tensor first, Tensor second, OutputOrder output)
+    : w1(std::move(first)), w2(std::move(second)), order(output) {
     for (const auto& [name, tensor] : {std::pair{"w1", &w1}, std::pair{"w2", &w2}}) {
         require(static_cast<bool>(*tensor), "{}: a null tensor", name);
         require_rank(name, *tensor, 3);
@@ -26,13 +27,21 @@ Factor first(const Monarch& w) {
     return {w.w1, {}, {w.w1.size(2), 1}, {w.w1.size(1), 1}, "monarch_first"};
 }
 // Block L, element R at R·l + L: the stride permutations are the strides.
+FeatureLayout interleaved(const Monarch& w) {
+    return {1, w.w2.size(0)};
+}
+FeatureLayout output_layout(const Monarch& w) {
+    return w.order == OutputOrder::blocked ? FeatureLayout{w.w2.size(1), 1} : interleaved(w);
+}
 Factor second(const Monarch& w) {
-    return {w.w2, {}, {1, w.w2.size(0)}, {1, w.w2.size(0)}, "monarch_second"};
+    return {w.w2, {}, interleaved(w), output_layout(w), "monarch_second"};
 }
 
 void check_weights(const Recorder& recorder, const Monarch& w) {
     require_tensor(recorder, "w1", w.w1);
     require_tensor(recorder, "w2", w.w2);
+    require(w.order == OutputOrder::interleaved || w.order == OutputOrder::blocked,
+            "order: {} is none of the known ones", static_cast<std::uint32_t>(w.order));
 }
 
 void check_input(const Recorder& recorder, const Tensor& x, const Monarch& w) {
@@ -130,8 +139,8 @@ void backward_into(Recorder& recorder, const MonarchGradients& out, const Tensor
 
     if (out.dw.w2) {
         const Tensor t = inner ? inner : inner_forward(recorder, x, w);
-        const FeatureLayout strided{1, w.w2.size(0)};
-        factor_gradient(recorder, out.dw.w2, dy, t, strided, strided, options, "monarch_second_gradient");
+        factor_gradient(recorder, out.dw.w2, dy, t, output_layout(w), interleaved(w), options,
+                        "monarch_second_gradient");
     }
     if (!out.dx && !out.dw.w1) return;
     const Tensor dt = inner_backward(recorder, dy, w);
@@ -151,9 +160,24 @@ Monarch weight_gradient(Recorder& recorder, const Tensor& dy, const Tensor& x, c
     require(!options.accumulate, "accumulate: a new result has nothing to add to; use backward_into");
     check_weights(recorder, w);
     const DataType type = options.widen ? DataType::f32 : w.w1.type();
-    const Monarch out(empty(recorder, type, w.w1.shape()), empty(recorder, type, w.w2.shape()));
+    const Monarch out(empty(recorder, type, w.w1.shape()), empty(recorder, type, w.w2.shape()), w.order);
     backward_into(recorder, {{}, out}, dy, x, w, {}, options);
     return out;
+}
+
+Permutation output_permutation(const Monarch& w) {
+    require(static_cast<bool>(w.w2), "w2: a null tensor");
+    return Permutation::stride(w.w2.size(1), w.w2.size(0));
+}
+
+Tensor to_blocked(Recorder& recorder, const Tensor& features, const Monarch& w) {
+    check_weights(recorder, w);
+    return matmul(recorder, features, output_permutation(w));
+}
+
+Tensor to_interleaved(Recorder& recorder, const Tensor& features, const Monarch& w) {
+    check_weights(recorder, w);
+    return matmul_transposed(recorder, features, output_permutation(w));
 }
 
 Tensor to_dense(Recorder& recorder, const Monarch& w) {
