@@ -178,7 +178,8 @@ void add_layers(Catalogue& catalogue, DataType type) {
     }
     for (const Sizes& s :
          {Sizes{1024, 1024, 1024, 32}, Sizes{256, 4096, 4096, 64}, Sizes{384, 768, 768, 4}}) {
-        catalogue.multiply(quick, "monarch_blocked", monarch_blocked, type, Verb::forward, s);
+        catalogue.multiply(quick, "monarch_blocked_beside_blocks", monarch_blocked_beside_blocks, type,
+                           Verb::forward, s);
         catalogue.multiply(quick, "monarch_beside_blocks", monarch_beside_blocks, type, Verb::forward, s);
     }
     catalogue.monarch(quick, type, {256, 1024, 1024, 32});

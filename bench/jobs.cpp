@@ -172,20 +172,31 @@ Job monarch(Stream& stream, DataType type, const Sizes& sizes, Verb verb) {
     return monarch_in(OutputOrder::interleaved, stream, type, sizes, verb);
 }
 
-Job monarch_blocked(Stream& stream, DataType type, const Sizes& sizes, Verb verb) {
-    return monarch_in(OutputOrder::blocked, stream, type, sizes, verb);
-}
+namespace {
 
-Job monarch_beside_blocks(Stream& stream, DataType type, const Sizes& sizes, Verb verb) {
-    Job job = monarch(stream, type, sizes, verb);
-    const Tensor x = job.operands[0].tensor, y = job.operands[4].tensor;
-    const BlockDiagonal first(job.operands[1].tensor), second(job.operands[2].tensor);
+// The same two factors without permutations take the place of OpenBLAS, whose threads spin for a while after
+// their work and would meet one of the two more than the other.
+Job beside_blocks(Stream& stream, DataType type, Job job) {
+    const Tensor x = job.operands[0].tensor, y = job.operands[4].tensor, second = job.operands[2].tensor;
+    const BlockDiagonal first(job.operands[1].tensor);
     Epilogue between;
     between.order = Order::feature_major;  // as between a Monarch matrix's factors
+    const Tensor own(stream.device(), type, y.shape());
+    job.yardstick = {};
     job.rival = {"two block-diagonal factors", [=](Recorder& recorder) {
-                     matmul_into(recorder, y, matmul(recorder, x, first, between), second);
+                     matmul_into(recorder, own, matmul(recorder, x, first, between), BlockDiagonal(second));
                  }};
     return job;
+}
+
+}  // namespace
+
+Job monarch_beside_blocks(Stream& stream, DataType type, const Sizes& sizes, Verb verb) {
+    return beside_blocks(stream, type, monarch(stream, type, sizes, verb));
+}
+
+Job monarch_blocked_beside_blocks(Stream& stream, DataType type, const Sizes& sizes, Verb verb) {
+    return beside_blocks(stream, type, monarch_in(OutputOrder::blocked, stream, type, sizes, verb));
 }
 
 Job monarch_backward(Stream& stream, DataType type, const Sizes& sizes) {

@@ -118,18 +118,21 @@ Measurement take_turns(DeviceSide& device, const std::function<void()>& yardstic
         // A slow device, or a busy machine, does not get all of its turns.
         if (turn >= 3 && nanoseconds_since(start) > 1e9 * (1.0 + 20.0 * options.min_time)) break;
         if (yardstick) settle();
-        const std::vector<double> own = device.run(batch);
+        // Whoever comes second finds caches and clocks as the other left them: they take turns at that, too.
+        std::vector<double> own, other;
+        if (rival && turn % 2) other = rival->run(batch);
+        own = device.run(batch);
+        if (rival && turn % 2 == 0) other = rival->run(batch);
         samples.insert(samples.end(), own.begin(), own.end());
         total += median(own) * static_cast<double>(batch);
         if (rival) {
-            const std::vector<double> other = rival->run(batch);
             rival_samples.insert(rival_samples.end(), other.begin(), other.end());
             rival_ratios.push_back(median(other) / median(own));
         }
         if (!yardstick) continue;
-        const std::vector<double> other = run_yardstick(yardstick, yardstick_batch);
-        yardstick_samples.insert(yardstick_samples.end(), other.begin(), other.end());
-        ratios.push_back(median(other) / median(own));
+        const std::vector<double> blas = run_yardstick(yardstick, yardstick_batch);
+        yardstick_samples.insert(yardstick_samples.end(), blas.begin(), blas.end());
+        ratios.push_back(median(blas) / median(own));
     }
     Measurement result;
     result.timing = device.mode();

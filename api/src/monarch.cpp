@@ -1,5 +1,7 @@
 #include "check.hpp"
 #include "factor.hpp"
+#include "monarch_fused.hpp"
+#include "tuning.hpp"
 
 #include <danaus/monarch.hpp>
 
@@ -75,15 +77,68 @@ Tensor inner_backward(Recorder& recorder, const Tensor& dy, const Monarch& w) {
     return dt;
 }
 
+// The same in whichever way is fastest. Checked operands.
+void multiply(Recorder& recorder, const Tensor& out, const Tensor& x, const Monarch& w, bool transpose,
+              const Epilogue& epilogue) {
+    Tensor residual;
+    const MonarchProblem problem = monarch_problem(out, x, w, transpose, epilogue, residual);
+    if (auto* collector = dynamic_cast<ProblemCollector*>(&recorder)) {
+        collector->add(problem);
+    } else if (const auto fused = fused_plan(recorder.device(), problem)) {
+        if (residual) convert_into(recorder, out, residual);
+        return record(recorder, *fused);
+    }
+    static_cast<void>(multiply_factors(recorder, out, x, w, transpose, epilogue));
+}
+
 }  // namespace
+
+Tensor detail::multiply_factors(Recorder& recorder, const Tensor& out, const Tensor& x, const Monarch& w,
+                                bool transpose, const Epilogue& epilogue) {
+    Tensor t = transpose ? inner_backward(recorder, x, w) : inner_forward(recorder, x, w);
+    multiply_factor(recorder, out, t, transpose ? first(w) : second(w), transpose, epilogue);
+    return t;
+}
+
+MonarchProblem detail::monarch_problem(const Tensor& out, const Tensor& x, const Monarch& w, bool transpose,
+                                       const Epilogue& epilogue, Tensor& residual) {
+    const auto stage = [&](const Tensor& t) {
+        const MatrixView view{t.buffer(),     t.type(), t.offset(),    t.strides()[1],
+                              t.strides()[2], 0,        t.strides()[0]};
+        return transpose ? MonarchProblem::Stage{t.size(0), t.size(2), t.size(1), transposed(view)}
+                         : MonarchProblem::Stage{t.size(0), t.size(1), t.size(2), view};
+    };
+    MonarchProblem p;
+    p.first = stage(transpose ? w.w2 : w.w1);
+    p.second = stage(transpose ? w.w1 : w.w2);
+    p.transposed = transpose;
+    p.x_interleaved = transpose && w.order == OutputOrder::interleaved;
+    p.y_interleaved = !transpose && w.order == OutputOrder::interleaved;
+    MultiplyProblem& whole = p.whole;
+    whole.m = x.size(x.rank() - 2);
+    whole.k = x.size(x.rank() - 1);
+    whole.n = out.size(out.rank() - 1);
+    whole.outer = x.rank() == 3 ? x.size(0) : 1;
+    whole.a = matrix_view(x);
+    whole.b.type = x.type();
+    whole.c = matrix_view(out);
+    if (whole.outer > 1 && continues(x) && continues(out)) {
+        whole.m *= whole.outer;
+        whole.outer = 1;
+    }
+    whole.label = transpose ? "monarch_transposed" : "monarch";
+    residual = set_epilogue(whole, epilogue, out, 1, 0);
+    return p;
+}
 
 void matmul_into(Recorder& recorder, const Tensor& out, const Tensor& x, const Monarch& w,
                  const Epilogue& epilogue, Tensor* inner) {
     check_input(recorder, x, w);
     check_result(recorder, out, "x", x, w, w.out_features(), epilogue);
-    const Tensor t = inner_forward(recorder, x, w);
-    multiply_factor(recorder, out, t, second(w), false, epilogue);
-    if (inner) *inner = t;
+    if (inner)
+        *inner = multiply_factors(recorder, out, x, w, false, epilogue);
+    else
+        multiply(recorder, out, x, w, false, epilogue);
 }
 
 Tensor matmul(Recorder& recorder, const Tensor& x, const Monarch& w, const Epilogue& epilogue,
@@ -98,7 +153,7 @@ void matmul_transposed_into(Recorder& recorder, const Tensor& out, const Tensor&
                             const Epilogue& epilogue) {
     check_output_gradient(recorder, dy, w);
     check_result(recorder, out, "dy", dy, w, w.in_features(), epilogue);
-    multiply_factor(recorder, out, inner_backward(recorder, dy, w), first(w), true, epilogue);
+    multiply(recorder, out, dy, w, true, epilogue);
 }
 
 Tensor matmul_transposed(Recorder& recorder, const Tensor& dy, const Monarch& w, const Epilogue& epilogue) {

@@ -1,7 +1,6 @@
 // The Monarch multiply and its gradients, held against the oracle's index formulas and finite differences.
-#include "reference/monarch.hpp"
-
 #include "epilogue_case.hpp"
+#include "monarch_case.hpp"
 #include "reference/finite_difference.hpp"
 
 #include <array>
@@ -19,63 +18,12 @@ using test::expect_error;
 using test::Layout;
 using test::Placed;
 using Oracle = reference::Monarch;
+using Case = test::MonarchCase;
+using Operands = test::MonarchOperands;
+using test::orders;
+using test::transposed_chain;
 constexpr auto invalid = ErrorKind::invalid_argument;
 constexpr DataType types[] = {DataType::f32, DataType::f16, DataType::bf16};
-
-constexpr OutputOrder orders[] = {OutputOrder::interleaved, OutputOrder::blocked};
-
-/// w1 (k, q, p), w2 (l, s, k·q / l), activations (batch of) tokens.
-struct Case {
-    std::size_t k = 2, q = 6, p = 4, l = 3, s = 5, tokens = 4, batch = 0;
-    DataType type = DataType::f32;
-    bool widen = false;  ///< results in f32
-    Layout x = {}, y = {};
-    OutputOrder order = OutputOrder::interleaved;
-
-    [[nodiscard]] std::size_t r() const { return l ? k * q / l : 0; }
-    [[nodiscard]] std::size_t rows() const { return tokens * std::max<std::size_t>(1, batch); }
-    [[nodiscard]] Shape shape(std::size_t features) const {
-        return batch ? Shape{batch, tokens, features} : Shape{tokens, features};
-    }
-    /// The place of feature S·l + L among those of y.
-    [[nodiscard]] std::size_t place(std::size_t feature) const {
-        return order == OutputOrder::interleaved ? feature : feature % l * s + feature / l;
-    }
-    /// Rows of y as they are stored, from rows in the oracle's order, and back.
-    [[nodiscard]] Matrix stored(const Matrix& from) const {
-        Matrix result(from.rows, from.cols);
-        for (std::size_t i = 0; i < from.rows; ++i)
-            for (std::size_t j = 0; j < from.cols; ++j) result(i, place(j)) = from(i, j);
-        return result;
-    }
-    [[nodiscard]] Matrix read(const Matrix& from) const {
-        Matrix result(from.rows, from.cols);
-        for (std::size_t i = 0; i < from.rows; ++i)
-            for (std::size_t j = 0; j < from.cols; ++j) result(i, j) = from(i, place(j));
-        return result;
-    }
-};
-
-struct Operands {
-    std::vector<float> x, dy, w1, w2;
-    Oracle oracle;
-    Matrix rx, rdy;
-    Tensor tx, tdy;
-    Monarch matrix;
-
-    Operands(Stream& stream, const Case& one)
-        : x(test::random_values(one.rows() * one.k * one.p, 1, one.type)),
-          dy(test::random_values(one.rows() * one.l * one.s, 2, one.type)),
-          w1(test::random_values(one.k * one.q * one.p, 3, one.type)),
-          w2(test::random_values(one.l * one.s * one.r(), 4, one.type)),
-          oracle(Tensor3(one.k, one.q, one.p, w1), Tensor3(one.l, one.s, one.r(), w2)),
-          rx(one.rows(), one.k * one.p, x),
-          rdy(one.read(Matrix(one.rows(), one.l * one.s, dy))),
-          tx(Placed(stream, one.type, one.shape(one.k * one.p), one.x, x)),
-          tdy(Placed(stream, one.type, one.shape(one.l * one.s), one.y, dy)),
-          matrix(Placed(stream, one.type, {one.k, one.q, one.p}, {}, w1).tensor(),
-                 Placed(stream, one.type, {one.l, one.s, one.r()}, {.skew = 1}, w2).tensor(), one.order) {}
-};
 
 void expect_close(const std::vector<float>& actual, const std::vector<double>& expected, const char* what) {
     EXPECT_EQ(reference::first_mismatch(actual, expected, 1e-4, 1e-4), "") << what;
@@ -112,18 +60,6 @@ TEST(Monarch, AnyBlockCounts) {
           Case{.k = 7, .q = 1, .p = 1, .l = 7, .s = 1},
           Case{.k = 1, .q = 4, .p = 1, .l = 4, .s = 1, .tokens = 1}})
         expect_forward_and_gradients(one);
-}
-
-std::vector<reference::KroneckerFactor> transposed_chain(const Oracle& m) {
-    const auto turned = [](const Tensor3& w) {
-        Tensor3 t(w.n0, w.n2, w.n1);
-        for (std::size_t i = 0; i < w.n0; ++i)
-            for (std::size_t j = 0; j < w.n1; ++j)
-                for (std::size_t c = 0; c < w.n2; ++c) t(i, c, j) = w(i, j, c);
-        return t;
-    };
-    return {reference::KroneckerFactor(1, m.w2.n0, turned(m.w2)),
-            reference::KroneckerFactor(m.w1.n0, 1, turned(m.w1))};
 }
 
 // Empty, or the first wrong element of y, dx, dw1 or dw2 by the bounds of what is stored where.

@@ -37,8 +37,9 @@ struct DANAUS_EXPORT Monarch {
 };
 
 /// y = M·x for every token.  x (…, tokens, k·p) → y (…, tokens, s·l), ranks 2 and 3. When `inner` is given it
-/// receives t (…, tokens, k·q), which backward() can use again. Types, strides, sizes and errors as for the
-/// dense matmul (matmul.hpp).
+/// receives t (…, tokens, k·q), which backward() can use again. t is rounded to the type of x, also where it
+/// never leaves the chip: without `inner` both factors may be one dispatch. Types, strides, sizes and errors
+/// as for the dense matmul (matmul.hpp).
 [[nodiscard]] DANAUS_EXPORT Tensor matmul(Recorder& recorder, const Tensor& x, const Monarch& w,
                                           const Epilogue& epilogue = {}, Tensor* inner = nullptr);
 DANAUS_EXPORT void matmul_into(Recorder& recorder, const Tensor& out, const Tensor& x, const Monarch& w,
