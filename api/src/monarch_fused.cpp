@@ -35,21 +35,17 @@ struct Shape2 {
 // that weights are uniform. None of a GPU's is timed: tiles of at most 16 sums spill nowhere.
 constexpr Shape2 gpu_shapes[] = {{256, 4, 2, 4}, {256, 4, 4, 4}, {128, 4, 2, 4}, {64, 2, 2, 4}};
 constexpr Shape2 cpu_shapes[] = {{0, 0, 2, 16}, {0, 0, 1, 16}};
-constexpr std::uint32_t inner_sizes[] = {1024, 2048, 4096, 6144, 8192, 12288, 16384, 24576};
+constexpr std::uint32_t inner_sizes[] = {4096, 8192, 12288, 24576};
 
-// Words of one load of `elements` consecutive elements, which begin at multiples of `strides` from the view's
-// start; 0 where that does not begin at whole loads.
-std::uint32_t words_of_loads(const MatrixView& view, std::uint64_t step, std::uint32_t elements,
+// Whether elements may be loaded by 16 bytes along `step`: 4 words or, element by element, 0. They begin at
+// multiples of `strides` from the view's start.
+std::uint32_t words_of_loads(const MatrixView& view, std::uint64_t step,
                              std::initializer_list<std::uint64_t> strides) {
-    if (step != 1) return 0;
-    const auto per_word = static_cast<std::uint32_t>(4 / size_of(view.type));
-    for (std::uint32_t words = std::min(elements / per_word, 4u); words > 0; words /= 2) {
-        const auto whole = [&](std::uint64_t n) { return n % (words * per_word) == 0; };
-        if (words * per_word == 1 || (whole(view.offset) && view.buffer.starts_aligned() &&
-                                      std::all_of(strides.begin(), strides.end(), whole)))
-            return words;
-    }
-    return 0;
+    const auto whole = [&](std::uint64_t n) { return n % (16 / size_of(view.type)) == 0; };
+    return step == 1 && whole(view.offset) && view.buffer.starts_aligned() &&
+                   std::all_of(strides.begin(), strides.end(), whole)
+               ? 4
+               : 0;
 }
 
 // A stride that is never followed may be anything.
@@ -72,7 +68,6 @@ bool within_reach(const MonarchProblem& p, const Capabilities& caps, Access acce
 
 kernels::MatmulMonarch kernel_of(const MonarchProblem& p, const Shape2& shape, const Capabilities& caps) {
     const MultiplyProblem& w = p.whole;
-    const bool cpu = caps.type == DeviceType::cpu;
     kernels::MatmulMonarch kernel;
     const Stored stored = stored_as(w);
     stored.apply(kernel);
@@ -80,15 +75,15 @@ kernels::MatmulMonarch kernel_of(const MonarchProblem& p, const Shape2& shape, c
     kernel.token_lanes = shape.token_lanes ? shape.token_lanes : kernel.local_size;
     kernel.tile_rows = shape.rows;
     kernel.tile_columns = shape.columns;
-    kernel.k_step = cpu || size_of(w.b.type) == 4 ? 4 : 8;
+    kernel.k_step = size_of(w.b.type) == 4 ? 4 : 8;
     const auto loads = [&](const MonarchProblem::Stage& s) {
-        return words_of_loads(s.weight, s.weight.column, kernel.k_step,
+        return words_of_loads(s.weight, s.weight.column,
                               {followed(s.weight.row, s.rows), followed(s.weight.inner, s.blocks)});
     };
     kernel.w1_layout = loads(p.first);
     kernel.w2_layout = loads(p.second);
     kernel.x_layout = p.x_interleaved ? 0
-                                      : words_of_loads(w.a, w.a.column, kernel.k_step,
+                                      : words_of_loads(w.a, w.a.column,
                                                        {followed(w.a.row, w.m), followed(w.a.outer, w.outer),
                                                         followed(p.first.depth, p.first.blocks)});
     // Pairs of an interleaved result come from two blocks.
@@ -135,12 +130,18 @@ std::optional<MonarchPlan> fused_by_rules(const MonarchProblem& p, const Capabil
     // Few tokens to a workgroup read the weights anew for each of these: that pays while blocks are small,
     // where a factor moves more bytes of tokens than it has work for, and with a workgroup for every core.
     constexpr std::uint64_t small_block = 64, enough_workgroups = 64, enough_tokens = 8;
-    if (caps.type == DeviceType::cpu || std::max(p.first.depth, p.second.depth) > small_block)
-        return std::nullopt;
+    const std::uint64_t depth = std::max(p.first.depth, p.second.depth), tokens = p.whole.m * p.whole.outer;
+    if (depth > small_block) return std::nullopt;
+    if (caps.type == DeviceType::cpu) {
+        // Measured (docs/kernels.md): so little work waits most for the other dispatch.
+        constexpr std::uint64_t smaller_block = 32, few_tokens = 64;
+        if (tokens > few_tokens || depth > smaller_block || size_of(p.whole.b.type) != 4) return std::nullopt;
+        auto ways = fused_candidates(p, caps, access);
+        return ways.empty() ? std::nullopt : std::optional(std::move(ways.back()));
+    }
     for (MonarchPlan& one : fused_candidates(p, caps, access)) {
         const std::uint64_t workgroups = one.grid[0] * one.grid[1];
-        if (workgroups >= enough_workgroups &&
-            p.whole.m * p.whole.outer >= workgroups * (enough_tokens / 2) &&
+        if (workgroups >= enough_workgroups && tokens >= workgroups * (enough_tokens / 2) &&
             one.tile.rows * one.kernel.constants[13] >= enough_tokens)
             return std::move(one);
     }

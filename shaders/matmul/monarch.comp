@@ -15,9 +15,9 @@
 //
 //   TILE_COLUMNS  rows of a block, or with NEIGHBOURS as many blocks of TILE_COLUMNS / NEIGHBOURS rows: of an interleaved
 //                 result neighbouring blocks are neighbours in memory (second factor)
-//   K_STEP        unrolled steps of the contraction
-//   X_LAYOUT, W1_LAYOUT, W2_LAYOUT   words of one load along the contraction, whose stride is 1 then: K_STEP elements are
-//                 whole loads, and blocks, rows, batches and operand start at multiples of them. 0: any strides
+//   K_STEP        unrolled steps of the contraction: 16 bytes of OPERAND_TYPE
+//   X_LAYOUT, W1_LAYOUT, W2_LAYOUT   4: loads of 16 bytes along the contraction, whose stride is 1 then; blocks, rows, batches
+//                 and operand start at multiples of them. 0: any strides, element by element
 //   C_LAYOUT      tile_store.glsl's; 1: pairs of features are of one lane and both there, or neither is
 //   ORDER         1: features of x are interleaved, 2: of y, 4: of the intermediate where the first factor writes it, else
 //                 where the second one reads it

@@ -236,7 +236,7 @@ TEST(MonarchFusedPlan, NoneBeyondADispatchsReach) {
     EXPECT_TRUE(none(p)) << "batches are workgroups";
 }
 
-TEST(MonarchFusedPlan, RulesWantSmallBlocksAndAGpu) {
+TEST(MonarchFusedPlan, RulesWantSmallBlocks) {
     Capabilities gpu = as_gpu();
     gpu.max_shared_memory = 49152;
     const auto chosen = [&](const MonarchProblem& p) {
@@ -247,6 +247,10 @@ TEST(MonarchFusedPlan, RulesWantSmallBlocksAndAGpu) {
     EXPECT_FALSE(chosen(square(1024, 128))) << "large blocks";
     gpu.type = DeviceType::cpu;
     EXPECT_FALSE(chosen(square(1024, 32)));
+    gpu.max_shared_memory = 32768;
+    EXPECT_TRUE(chosen(square(64, 32))) << "few tokens on a CPU";
+    EXPECT_FALSE(chosen(square(64, 32, DataType::f16)));
+    EXPECT_FALSE(chosen(square(64, 40))) << "that do not fit";
 }
 
 std::vector<kernels::Kernel> kernels_of(const Device& device, const Tensor& x, const Monarch& w,
@@ -285,9 +289,9 @@ TEST(MonarchTuning, KeysAreTextAndBack) {
 
 TEST(MonarchTuning, MeasuresOneDispatchAgainstTwo) {
     const Device device = test::tuned_device();
-    const Tensor x(device, DataType::f32, {20, 24});
+    const Tensor x(device, DataType::f32, {70, 24});
     const Monarch w(Tensor(device, DataType::f32, {4, 8, 6}), Tensor(device, DataType::f32, {8, 5, 4}));
-    const Tensor dy(device, DataType::f32, {20, 40});
+    const Tensor dy(device, DataType::f32, {70, 40});
     const auto by_rules = kernels_of(device, x, w);
     const TuneResult result = tune(device, [&](Recorder& r) {
         static_cast<void>(matmul(r, x, w));
@@ -306,7 +310,7 @@ TEST(MonarchTuning, MeasuresOneDispatchAgainstTwo) {
 
     // Whatever was found, a table is obeyed.
     Tensor residual;
-    const Tensor y(device, DataType::f32, {20, 40});
+    const Tensor y(device, DataType::f32, {70, 40});
     const MonarchProblem p = detail::monarch_problem(y, x, w, false, {}, residual);
     const auto ways = detail::fused_candidates(p, device.capabilities(), device.access());
     ASSERT_FALSE(ways.empty());
