@@ -185,7 +185,7 @@ void add_monarchs(Chosen& chosen, DataType type, DataType result, std::uint64_t&
 
 Kernels multiply_kernels(const Capabilities& capabilities, Access access) {
     Chosen chosen(capabilities, access);
-    std::uint64_t turn = 0;
+    std::uint64_t turn = 0, monarchs = 0;
     for (const DataType type : floating)
         for (const DataType result : {type, DataType::f32}) {
             for (const Layout b : layouts)
@@ -196,7 +196,7 @@ Kernels multiply_kernels(const Capabilities& capabilities, Access access) {
                 sparse.contract_columns = contract_columns;
                 add_all(chosen, sparse, type, result, Layout::even, turn);
             }
-            add_monarchs(chosen, type, result, turn);
+            add_monarchs(chosen, type, result, monarchs);
             if (type == DataType::f32) break;  // its only result
         }
     return {chosen.kernels.begin(), chosen.kernels.end()};
