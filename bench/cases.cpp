@@ -195,6 +195,12 @@ void add_layers(Catalogue& catalogue, DataType type) {
         catalogue.monarch(with(with(decode, "decode"), layer.tag), type, s);
         catalogue.dense(with(with(decode, "decode"), layer.tag), type, {s.tokens, s.out, s.in});
     }
+    for (const Sizes& s :
+         {Sizes{1024, 1024, 1024, 32}, Sizes{256, 4096, 4096, 64}, Sizes{384, 768, 768, 4}}) {
+        catalogue.multiply(quick, "monarch_blocked_beside_blocks", monarch_blocked_beside_blocks, type,
+                           Verb::forward, s);
+        catalogue.multiply(quick, "monarch_beside_blocks", monarch_beside_blocks, type, Verb::forward, s);
+    }
     catalogue.monarch(quick, type, {256, 1024, 1024, 32});
     catalogue.monarch(quick, type, {1024, 1024, 1024, 16});
     catalogue.monarch(quick, type, {1024, 1024, 1024, 32}, Verb::transposed);

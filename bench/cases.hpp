@@ -34,6 +34,13 @@ struct Yardstick {
     std::function<void(const Blas&, std::vector<std::vector<float>>& operands)> run;
 };
 
+/// Another operation on the same operands that the device takes turns with, so that a ratio of the two is
+/// that of one run.
+struct Rival {
+    std::string what;
+    std::function<void(Recorder&)> record;  ///< empty: none
+};
+
 /// A case made ready on a device.
 struct Job {
     std::vector<Operand> operands;
@@ -50,6 +57,7 @@ struct Job {
     /// uploaded. Inputs are integers so small that the sums are exact in f32.
     std::function<void(std::vector<std::vector<float>>& operands)> oracle;
     Yardstick yardstick;
+    Rival rival;
     std::uint64_t multiply_adds = 0;
     std::uint64_t bytes = 0;  ///< that have to move at the least: every operand of the device once
     int magnitude = 2;        ///< inputs of the verification lie in [-magnitude, magnitude]

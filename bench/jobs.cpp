@@ -122,16 +122,25 @@ MonarchSizes monarch_sizes(const Sizes& s) {
 }
 
 // The two products of a forward pass, for operands x, w1, w2, t, y by index.
-std::array<Gemm, 2> monarch_forward(const Sizes& sizes, std::array<std::size_t, 5> at) {
+std::array<Gemm, 2> monarch_forward(const Sizes& sizes, std::array<std::size_t, 5> at,
+                                    OutputOrder order = OutputOrder::interleaved) {
     const auto [k, q, p, l, s, r] = monarch_sizes(sizes);
     const auto [x, w1, w2, t, y] = at;
+    const bool blocked = order == OutputOrder::blocked;
     return {Gemm{x, w1, t, sizes.tokens, q, p, k, {k * p, 1, p}, {1, p, q * p}, {k * q, 1, q}},
-            Gemm{t, w2, y, sizes.tokens, s, r, l, {l * r, l, 1}, {1, r, s * r}, {l * s, l, 1}}};
+            Gemm{t,
+                 w2,
+                 y,
+                 sizes.tokens,
+                 s,
+                 r,
+                 l,
+                 {l * r, l, 1},
+                 {1, r, s * r},
+                 {l * s, blocked ? 1 : l, blocked ? s : 1}}};
 }
 
-}  // namespace
-
-Job monarch(Stream& stream, DataType type, const Sizes& sizes, Verb verb) {
+Job monarch_in(OutputOrder order, Stream& stream, DataType type, const Sizes& sizes, Verb verb) {
     const auto [k, q, p, l, s, r] = monarch_sizes(sizes);
     const auto [x_role, w_role, y_role] = roles(verb);
     Job job;
@@ -143,18 +152,51 @@ Job monarch(Stream& stream, DataType type, const Sizes& sizes, Verb verb) {
                     on_device(y_role, stream, type, {sizes.tokens, sizes.out}),
                     on_host(sizes.out * sizes.in)};
     const Tensor x = job.operands[0].tensor, y = job.operands[4].tensor;
-    const Monarch w(job.operands[1].tensor, job.operands[2].tensor);
+    const Monarch w(job.operands[1].tensor, job.operands[2].tensor, order);
     job.record = [=](Recorder& recorder) {
         if (verb == Verb::forward) matmul_into(recorder, y, x, w);
         if (verb == Verb::transposed) matmul_transposed_into(recorder, x, y, w);
     };
-    const auto [first, second] = monarch_forward(sizes, {0, 1, 2, 3, 4});
+    const auto [first, second] = monarch_forward(sizes, {0, 1, 2, 3, 4}, order);
     computes(job, type,
              verb == Verb::forward ? std::vector{first, second}
                                    : std::vector{turned(second, verb), turned(first, verb)});
     const Gemm whole = turned(forward(0, 5, 4, sizes.tokens, sizes.out, sizes.in), verb);
     job.yardstick = by_blas(whole.m == 1 ? "dense sgemv" : "dense sgemm", {whole});
     return job;
+}
+
+}  // namespace
+
+Job monarch(Stream& stream, DataType type, const Sizes& sizes, Verb verb) {
+    return monarch_in(OutputOrder::interleaved, stream, type, sizes, verb);
+}
+
+namespace {
+
+// The same two factors without permutations take the place of OpenBLAS, whose threads spin for a while after
+// their work and would meet one of the two more than the other.
+Job beside_blocks(Stream& stream, DataType type, Job job) {
+    const Tensor x = job.operands[0].tensor, y = job.operands[4].tensor, second = job.operands[2].tensor;
+    const BlockDiagonal first(job.operands[1].tensor);
+    Epilogue between;
+    between.order = Order::feature_major;  // as between a Monarch matrix's factors
+    const Tensor own(stream.device(), type, y.shape());
+    job.yardstick = {};
+    job.rival = {"two block-diagonal factors", [=](Recorder& recorder) {
+                     matmul_into(recorder, own, matmul(recorder, x, first, between), BlockDiagonal(second));
+                 }};
+    return job;
+}
+
+}  // namespace
+
+Job monarch_beside_blocks(Stream& stream, DataType type, const Sizes& sizes, Verb verb) {
+    return beside_blocks(stream, type, monarch(stream, type, sizes, verb));
+}
+
+Job monarch_blocked_beside_blocks(Stream& stream, DataType type, const Sizes& sizes, Verb verb) {
+    return beside_blocks(stream, type, monarch_in(OutputOrder::blocked, stream, type, sizes, verb));
 }
 
 Job monarch_backward(Stream& stream, DataType type, const Sizes& sizes) {

@@ -19,6 +19,10 @@ struct Sizes {
 /// q) with q the smaller of the two unless it is given. Forward and transposed; the gradients are
 /// monarch_backward's.
 [[nodiscard]] Job monarch(Stream& stream, DataType type, const Sizes& sizes, Verb verb);
+/// Forward, with interleaved and with blocked output, beside what permutations cost: a rival of the same two
+/// factors without any, each block's features side by side.
+[[nodiscard]] Job monarch_beside_blocks(Stream& stream, DataType type, const Sizes& sizes, Verb verb);
+[[nodiscard]] Job monarch_blocked_beside_blocks(Stream& stream, DataType type, const Sizes& sizes, Verb verb);
 [[nodiscard]] Job monarch_backward(Stream& stream, DataType type, const Sizes& sizes);
 /// Forward and transposed; the weight gradient is the dense one.
 [[nodiscard]] Job sparse24(Stream& stream, DataType type, const Sizes& sizes, Verb verb);

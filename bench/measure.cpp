@@ -101,7 +101,7 @@ double median(std::vector<double> samples) {
     return (*middle + *std::max_element(samples.begin(), middle)) / 2;
 }
 
-Measurement take_turns(DeviceSide& device, const std::function<void()>& yardstick,
+Measurement take_turns(DeviceSide& device, const std::function<void()>& yardstick, DeviceSide* rival,
                        const MeasureOptions& options) {
     constexpr double most_operations = 200.0;                            // a turn
     const double wanted = 1e9 * options.min_time / options.repetitions;  // nanoseconds a turn
@@ -111,20 +111,28 @@ Measurement take_turns(DeviceSide& device, const std::function<void()>& yardstic
     const std::size_t batch = batch_of(median(device.run(1)));
     const std::size_t yardstick_batch = yardstick ? batch_of(median(run_yardstick(yardstick, 1))) : 0;
 
-    std::vector<double> samples, yardstick_samples, ratios;
+    std::vector<double> samples, yardstick_samples, ratios, rival_samples, rival_ratios;
     double total = 0.0;
     const Clock::time_point start = Clock::now();
     for (unsigned turn = 0; turn < options.repetitions || total < 1e9 * options.min_time; ++turn) {
         // A slow device, or a busy machine, does not get all of its turns.
         if (turn >= 3 && nanoseconds_since(start) > 1e9 * (1.0 + 20.0 * options.min_time)) break;
         if (yardstick) settle();
-        const std::vector<double> own = device.run(batch);
+        // Whoever comes second finds caches and clocks as the other left them: they take turns at that, too.
+        std::vector<double> own, other;
+        if (rival && turn % 2) other = rival->run(batch);
+        own = device.run(batch);
+        if (rival && turn % 2 == 0) other = rival->run(batch);
         samples.insert(samples.end(), own.begin(), own.end());
         total += median(own) * static_cast<double>(batch);
+        if (rival) {
+            rival_samples.insert(rival_samples.end(), other.begin(), other.end());
+            rival_ratios.push_back(median(other) / median(own));
+        }
         if (!yardstick) continue;
-        const std::vector<double> other = run_yardstick(yardstick, yardstick_batch);
-        yardstick_samples.insert(yardstick_samples.end(), other.begin(), other.end());
-        ratios.push_back(median(other) / median(own));
+        const std::vector<double> blas = run_yardstick(yardstick, yardstick_batch);
+        yardstick_samples.insert(yardstick_samples.end(), blas.begin(), blas.end());
+        ratios.push_back(median(blas) / median(own));
     }
     Measurement result;
     result.timing = device.mode();
@@ -133,6 +141,10 @@ Measurement take_turns(DeviceSide& device, const std::function<void()>& yardstic
     if (yardstick) {
         result.yardstick = statistics(std::move(yardstick_samples));
         result.speedup = median(std::move(ratios));
+    }
+    if (rival) {
+        result.rival = statistics(std::move(rival_samples));
+        result.rival_ratio = median(std::move(rival_ratios));
     }
     return result;
 }
@@ -176,7 +188,9 @@ Measurement measure(Stream& stream, const Job& job, const Blas* blas, const Meas
     DeviceSide device(stream, job.record, options.timing);
     std::function<void()> yardstick;
     if (compared) yardstick = [&] { job.yardstick.run(*blas, values); };
-    return take_turns(device, yardstick, options);
+    std::optional<DeviceSide> rival;
+    if (job.rival.record) rival.emplace(stream, job.rival.record, options.timing);
+    return take_turns(device, yardstick, rival ? &*rival : nullptr, options);
 }
 
 Measurement measure(Stream& stream, const std::function<void(Recorder&)>& record,
@@ -184,7 +198,7 @@ Measurement measure(Stream& stream, const std::function<void(Recorder&)>& record
     stream.finish();
     static_cast<void>(stream.timings());
     DeviceSide device(stream, record, options.timing);
-    return take_turns(device, {}, options);
+    return take_turns(device, {}, nullptr, options);
 }
 
 }  // namespace danaus::bench

@@ -44,6 +44,8 @@ struct Measurement {
     Statistics device;
     std::optional<Statistics> yardstick;
     std::optional<double> speedup;  ///< yardstick's time over the device's
+    std::optional<Statistics> rival;
+    std::optional<double> rival_ratio;  ///< the rival's time over the operation's
 };
 
 /// The stream to measure on. Error(unsupported) where timestamps are asked for that the device lacks.

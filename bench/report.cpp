@@ -67,6 +67,9 @@ nlohmann::ordered_json to_json(const Result& r, const Rates& rates) {
             {"ns", to_json(*r.measured.yardstick)},
             {"gflops", 2.0 * static_cast<double>(r.yardstick_multiply_adds) / r.measured.yardstick->median},
             {"ratio", *r.measured.speedup}};
+    if (r.measured.rival)
+        json["rival"] = {
+            {"what", r.rival}, {"ns", to_json(*r.measured.rival)}, {"ratio", *r.measured.rival_ratio}};
     return json;
 }
 
@@ -84,6 +87,7 @@ std::string table_row(const Result& r, const Rates& rates, bool yardstick) {
         r.gigabytes_per_second() / rates.memory(), regime(r, rates));
     if (yardstick && r.measured.speedup)
         line += fmt::format("  {:>6.2f} ({})", *r.measured.speedup, r.yardstick);
+    if (r.measured.rival_ratio) line += fmt::format("  {:.2f} ({})", *r.measured.rival_ratio, r.rival);
     return line;
 }
 

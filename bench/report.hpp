@@ -19,6 +19,7 @@ struct Result {
     std::uint64_t multiply_adds = 0, bytes = 0;
     std::string yardstick;  ///< what OpenBLAS did; "" where nothing is compared
     std::uint64_t yardstick_multiply_adds = 0;
+    std::string rival;  ///< what else the device did; "" where there is none
     Measurement measured;
 
     [[nodiscard]] double gflops() const;

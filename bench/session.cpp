@@ -37,9 +37,12 @@ Result Session::run(const Case& one) {
     } catch (const Error& error) {
         throw Error(error.kind(), fmt::format("{} ({}): {}", one.name(), access(), error.what()));
     }
-    Result result{one.name(), one.operation,     one.dtype, access(),           one.shape,
-                  one.tags,   job.multiply_adds, job.bytes, job.yardstick.what, job.yardstick.multiply_adds,
-                  {}};
+    Result result{one.name(),         one.operation,
+                  one.dtype,          access(),
+                  one.shape,          one.tags,
+                  job.multiply_adds,  job.bytes,
+                  job.yardstick.what, job.yardstick.multiply_adds,
+                  job.rival.what,     {}};
     result.measured = measure(stream_, job, blas_, options_);
     return result;
 }

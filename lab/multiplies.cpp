@@ -1,5 +1,6 @@
 // Every kind of multiply that the plan tells apart, and the kernels that it chooses for them.
 #include "corpus.hpp"
+#include "monarch_fused.hpp"
 #include "multiply.hpp"
 #include "pack.hpp"
 
@@ -81,6 +82,12 @@ public:
         }
     }
 
+    // All ways to compute a Monarch product in one dispatch: what rules choose is among them.
+    void add(const detail::MonarchProblem& problem) {
+        for (const detail::MonarchPlan& one : detail::fused_candidates(problem, capabilities_, access_))
+            kernels.insert(one.kernel);
+    }
+
     [[nodiscard]] const Capabilities& capabilities() const { return capabilities_; }
     std::unordered_set<kernels::Kernel> kernels;
 
@@ -154,11 +161,45 @@ void add_all(Chosen& chosen, MultiplyProblem p, DataType type, DataType result, 
             }
 }
 
+// Monarch products whose intermediate is of every size that shared memory has room for, of factors that begin
+// at multiples of one, two or four words, and in every order.
+void add_monarchs(Chosen& chosen, DataType type, DataType result, std::uint64_t& turn) {
+    constexpr std::uint64_t inner[] = {8, 120, 250, 500, 760, 1000, 1500, 2000, 3000, 6000};
+    for (const std::uint64_t features : inner)
+        for (const std::uint64_t depth : {5u, 6u, 8u})
+            for (const Layout x : layouts)
+                for (const Layout y : layouts)
+                    for (unsigned order = 0; order < 4; ++order) {
+                        detail::MonarchProblem p;
+                        const bool transposed = order % 2, blocked = order / 2;
+                        p.transposed = transposed;
+                        p.x_interleaved = transposed && !blocked;
+                        p.y_interleaved = !transposed && !blocked;
+                        const std::uint64_t skew = mixed(++turn) % 3 * 2, blocks = 1 + mixed(turn) / 3 % 2;
+                        const auto weight = [&](std::uint64_t rows, std::uint64_t columns) {
+                            const bool turned = mixed(turn) / 6 % 3 == 0;
+                            return MatrixView{
+                                {}, type, skew, turned ? 1 : columns, turned ? rows : 1, 0, rows * columns};
+                        };
+                        p.first = {blocks, features / blocks, depth, weight(features / blocks, depth)};
+                        p.second = {2, 7 + blocks, features / 2, weight(7 + blocks, features / 2)};
+                        MultiplyProblem& w = p.whole;
+                        w.m = mixed(turn) / 18 % 2 ? 1 : 64;
+                        w.k = blocks * depth;
+                        w.n = 2 * (7 + blocks);
+                        w.a = view(type, w.m, w.k, x);
+                        w.b.type = type;
+                        w.c = view(result, w.m, w.n, y);
+                        set_epilogue(w, mixed(turn) / 36 % epilogues);
+                        chosen.add(p);
+                    }
+}
+
 }  // namespace
 
 Kernels multiply_kernels(const Capabilities& capabilities, Access access) {
     Chosen chosen(capabilities, access);
-    std::uint64_t turn = 0;
+    std::uint64_t turn = 0, monarchs = 0;
     for (const DataType type : floating)
         for (const DataType result : {type, DataType::f32}) {
             for (const Layout b : layouts)
@@ -170,6 +211,7 @@ Kernels multiply_kernels(const Capabilities& capabilities, Access access) {
                 sparse.contract_columns = contract_columns;
                 add_all(chosen, sparse, type, result, Layout::even, turn);
             }
+            add_monarchs(chosen, type, result, monarchs);
             if (type == DataType::f32) break;  // its only result
         }
     return {chosen.kernels.begin(), chosen.kernels.end()};

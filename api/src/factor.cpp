@@ -22,7 +22,10 @@ MatrixView blocked(const Tensor& x, FeatureLayout layout) {
 bool moves_afterwards(const Recorder& recorder, const Tensor& out, FeatureLayout to,
                       const Epilogue& epilogue) {
     constexpr std::uint64_t worth = 1 << 14;
-    const bool slow = size_of(out.type()) == 2 || recorder.device().capabilities().type == DeviceType::cpu;
+    // Of few blocks a line is filled while it is in the cache.
+    constexpr std::uint64_t many_blocks = 16;
+    const bool slow = size_of(out.type()) == 2 ||
+                      (recorder.device().capabilities().type == DeviceType::cpu && to.element >= many_blocks);
     // What shares the result's strides would have to be moved too.
     const bool alone = !epilogue.residual && !epilogue.aux && !epilogue.accumulate;
     return slow && alone && to.element > 1 && out.strides()[out.rank() - 1] == 1 && out.elements() >= worth;

@@ -1,5 +1,7 @@
 #include "check.hpp"
 #include "factor.hpp"
+#include "monarch_fused.hpp"
+#include "tuning.hpp"
 
 #include <danaus/monarch.hpp>
 
@@ -7,7 +9,8 @@ namespace danaus {
 
 using namespace detail;
 
-Monarch::Monarch(Tensor first, Tensor second) : w1(std::move(first)), w2(std::move(second)) {
+Monarch::Monarch(Tensor first, Tensor second, OutputOrder output)
+    : w1(std::move(first)), w2(std::move(second)), order(output) {
     for (const auto& [name, tensor] : {std::pair{"w1", &w1}, std::pair{"w2", &w2}}) {
         require(static_cast<bool>(*tensor), "{}: a null tensor", name);
         require_rank(name, *tensor, 3);
@@ -26,13 +29,21 @@ Factor first(const Monarch& w) {
     return {w.w1, {}, {w.w1.size(2), 1}, {w.w1.size(1), 1}, "monarch_first"};
 }
 // Block L, element R at R·l + L: the stride permutations are the strides.
+FeatureLayout interleaved(const Monarch& w) {
+    return {1, w.w2.size(0)};
+}
+FeatureLayout output_layout(const Monarch& w) {
+    return w.order == OutputOrder::blocked ? FeatureLayout{w.w2.size(1), 1} : interleaved(w);
+}
 Factor second(const Monarch& w) {
-    return {w.w2, {}, {1, w.w2.size(0)}, {1, w.w2.size(0)}, "monarch_second"};
+    return {w.w2, {}, interleaved(w), output_layout(w), "monarch_second"};
 }
 
 void check_weights(const Recorder& recorder, const Monarch& w) {
     require_tensor(recorder, "w1", w.w1);
     require_tensor(recorder, "w2", w.w2);
+    require(w.order == OutputOrder::interleaved || w.order == OutputOrder::blocked,
+            "order: {} is none of the known ones", static_cast<std::uint32_t>(w.order));
 }
 
 void check_input(const Recorder& recorder, const Tensor& x, const Monarch& w) {
@@ -66,15 +77,68 @@ Tensor inner_backward(Recorder& recorder, const Tensor& dy, const Monarch& w) {
     return dt;
 }
 
+// The same in whichever way is fastest. Checked operands.
+void multiply(Recorder& recorder, const Tensor& out, const Tensor& x, const Monarch& w, bool transpose,
+              const Epilogue& epilogue) {
+    Tensor residual;
+    const MonarchProblem problem = monarch_problem(out, x, w, transpose, epilogue, residual);
+    if (auto* collector = dynamic_cast<ProblemCollector*>(&recorder)) {
+        collector->add(problem);
+    } else if (const auto fused = fused_plan(recorder.device(), problem)) {
+        if (residual) convert_into(recorder, out, residual);
+        return record(recorder, *fused);
+    }
+    static_cast<void>(multiply_factors(recorder, out, x, w, transpose, epilogue));
+}
+
 }  // namespace
+
+Tensor detail::multiply_factors(Recorder& recorder, const Tensor& out, const Tensor& x, const Monarch& w,
+                                bool transpose, const Epilogue& epilogue) {
+    Tensor t = transpose ? inner_backward(recorder, x, w) : inner_forward(recorder, x, w);
+    multiply_factor(recorder, out, t, transpose ? first(w) : second(w), transpose, epilogue);
+    return t;
+}
+
+MonarchProblem detail::monarch_problem(const Tensor& out, const Tensor& x, const Monarch& w, bool transpose,
+                                       const Epilogue& epilogue, Tensor& residual) {
+    const auto stage = [&](const Tensor& t) {
+        const MatrixView view{t.buffer(),     t.type(), t.offset(),    t.strides()[1],
+                              t.strides()[2], 0,        t.strides()[0]};
+        return transpose ? MonarchProblem::Stage{t.size(0), t.size(2), t.size(1), transposed(view)}
+                         : MonarchProblem::Stage{t.size(0), t.size(1), t.size(2), view};
+    };
+    MonarchProblem p;
+    p.first = stage(transpose ? w.w2 : w.w1);
+    p.second = stage(transpose ? w.w1 : w.w2);
+    p.transposed = transpose;
+    p.x_interleaved = transpose && w.order == OutputOrder::interleaved;
+    p.y_interleaved = !transpose && w.order == OutputOrder::interleaved;
+    MultiplyProblem& whole = p.whole;
+    whole.m = x.size(x.rank() - 2);
+    whole.k = x.size(x.rank() - 1);
+    whole.n = out.size(out.rank() - 1);
+    whole.outer = x.rank() == 3 ? x.size(0) : 1;
+    whole.a = matrix_view(x);
+    whole.b.type = x.type();
+    whole.c = matrix_view(out);
+    if (whole.outer > 1 && continues(x) && continues(out)) {
+        whole.m *= whole.outer;
+        whole.outer = 1;
+    }
+    whole.label = transpose ? "monarch_transposed" : "monarch";
+    residual = set_epilogue(whole, epilogue, out, 1, 0);
+    return p;
+}
 
 void matmul_into(Recorder& recorder, const Tensor& out, const Tensor& x, const Monarch& w,
                  const Epilogue& epilogue, Tensor* inner) {
     check_input(recorder, x, w);
     check_result(recorder, out, "x", x, w, w.out_features(), epilogue);
-    const Tensor t = inner_forward(recorder, x, w);
-    multiply_factor(recorder, out, t, second(w), false, epilogue);
-    if (inner) *inner = t;
+    if (inner)
+        *inner = multiply_factors(recorder, out, x, w, false, epilogue);
+    else
+        multiply(recorder, out, x, w, false, epilogue);
 }
 
 Tensor matmul(Recorder& recorder, const Tensor& x, const Monarch& w, const Epilogue& epilogue,
@@ -89,7 +153,7 @@ void matmul_transposed_into(Recorder& recorder, const Tensor& out, const Tensor&
                             const Epilogue& epilogue) {
     check_output_gradient(recorder, dy, w);
     check_result(recorder, out, "dy", dy, w, w.in_features(), epilogue);
-    multiply_factor(recorder, out, inner_backward(recorder, dy, w), first(w), true, epilogue);
+    multiply(recorder, out, dy, w, true, epilogue);
 }
 
 Tensor matmul_transposed(Recorder& recorder, const Tensor& dy, const Monarch& w, const Epilogue& epilogue) {
@@ -130,8 +194,8 @@ void backward_into(Recorder& recorder, const MonarchGradients& out, const Tensor
 
     if (out.dw.w2) {
         const Tensor t = inner ? inner : inner_forward(recorder, x, w);
-        const FeatureLayout strided{1, w.w2.size(0)};
-        factor_gradient(recorder, out.dw.w2, dy, t, strided, strided, options, "monarch_second_gradient");
+        factor_gradient(recorder, out.dw.w2, dy, t, output_layout(w), interleaved(w), options,
+                        "monarch_second_gradient");
     }
     if (!out.dx && !out.dw.w1) return;
     const Tensor dt = inner_backward(recorder, dy, w);
@@ -151,9 +215,24 @@ Monarch weight_gradient(Recorder& recorder, const Tensor& dy, const Tensor& x, c
     require(!options.accumulate, "accumulate: a new result has nothing to add to; use backward_into");
     check_weights(recorder, w);
     const DataType type = options.widen ? DataType::f32 : w.w1.type();
-    const Monarch out(empty(recorder, type, w.w1.shape()), empty(recorder, type, w.w2.shape()));
+    const Monarch out(empty(recorder, type, w.w1.shape()), empty(recorder, type, w.w2.shape()), w.order);
     backward_into(recorder, {{}, out}, dy, x, w, {}, options);
     return out;
+}
+
+Permutation output_permutation(const Monarch& w) {
+    require(static_cast<bool>(w.w2), "w2: a null tensor");
+    return Permutation::stride(w.w2.size(1), w.w2.size(0));
+}
+
+Tensor to_blocked(Recorder& recorder, const Tensor& features, const Monarch& w) {
+    check_weights(recorder, w);
+    return matmul(recorder, features, output_permutation(w));
+}
+
+Tensor to_interleaved(Recorder& recorder, const Tensor& features, const Monarch& w) {
+    check_weights(recorder, w);
+    return matmul_transposed(recorder, features, output_permutation(w));
 }
 
 Tensor to_dense(Recorder& recorder, const Monarch& w) {

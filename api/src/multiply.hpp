@@ -55,7 +55,13 @@ struct MultiplyProblem {
 
 /// Where a problem's constants are the device's to choose: the kernel family and the tile that a workgroup
 /// computes. What a tuner measures and a table remembers.
-enum class Family : std::uint32_t { direct, few, shared };
+enum class Family : std::uint32_t {
+    direct,
+    few,
+    shared,
+    fused,    ///< of Monarch products: both factors in one dispatch (monarch_fused.hpp)
+    factors,  ///< of Monarch products: one factor after the other, each as its own problem says
+};
 /// Null behind the last one.
 [[nodiscard]] const char* to_string(Family family) noexcept;
 struct Tile {

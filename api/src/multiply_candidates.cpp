@@ -19,6 +19,10 @@ const char* to_string(Family family) noexcept {
             return "few";
         case Family::shared:
             return "shared";
+        case Family::fused:
+            return "fused";
+        case Family::factors:
+            return "factors";
     }
     return nullptr;
 }

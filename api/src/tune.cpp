@@ -33,8 +33,8 @@ Stream stream_for(const Device& device) {
 // Times by the device's clock where it has one.
 class Timer {
 public:
-    Timer(Stream& stream, const Trial& trial)
-        : stream_(stream), trial_(trial), stamps_(stream.device().capabilities().timestamp_bits > 0) {}
+    explicit Timer(Stream& stream)
+        : stream_(stream), stamps_(stream.device().capabilities().timestamp_bits > 0) {}
 
     /// Nanoseconds of one run: of `count` after `before` that do not count, the median, or by the host's
     /// clock the mean.
@@ -61,11 +61,10 @@ public:
 
 private:
     void repeat(const Trial::Way& way, std::size_t count) {
-        for (std::size_t i = 0; i < count; ++i) trial_.record(stream_, way);
+        for (std::size_t i = 0; i < count; ++i) way.record(stream_);
         stream_.finish();
     }
     Stream& stream_;
-    const Trial& trial_;
     bool stamps_;
 };
 
@@ -173,22 +172,45 @@ TunedProblem report_of(const ProblemKey& key, const Entry& entry) {
 }  // namespace
 
 void ProblemCollector::add(const MultiplyProblem& problem) {
-    if (problem.k == 0) return;
-    const ProblemKey key = key_of(problem, device().access());
+    if (problem.k != 0) add(key_of(problem, device().access()), problem);
+}
+
+void ProblemCollector::add(const MonarchProblem& problem) {
+    // Where there is one way there is nothing to choose.
+    const Device on = device();
+    if (!fused_candidates(problem, on.capabilities(), on.access()).empty())
+        add(key_of(problem, on.access()), problem);
+}
+
+void ProblemCollector::add(const ProblemKey& key,
+                           const std::variant<MultiplyProblem, MonarchProblem>& problem) {
     const bool known = std::any_of(found.begin(), found.end(), [&](const Found& f) { return f.key == key; });
     if (!known) found.push_back({key, problem});
 }
 
-Entry measure_problem(const Device& device, const MultiplyProblem& problem, const TuneOptions& options) {
+namespace {
+
+template <typename TrialType, typename Problem>
+Entry measure(const Device& device, const Problem& problem, const TuneOptions& options) {
     Stream stream = stream_for(device);
-    Trial trial(stream, problem);
+    TrialType trial(stream, problem);
     std::vector<Runner> runners = verified(device, trial);
-    Timer timer(stream, trial);
+    Timer timer(stream);
     take_rounds(timer, runners, options);
     Entry entry;
     entry.chosen = winner(timer, runners);
     for (Runner& one : runners) entry.measured.push_back(std::move(one.measured));
     return entry;
+}
+
+}  // namespace
+
+Entry measure_problem(const Device& device, const MultiplyProblem& problem, const TuneOptions& options) {
+    return measure<MultiplyTrial>(device, problem, options);
+}
+
+Entry measure_problem(const Device& device, const MonarchProblem& problem, const TuneOptions& options) {
+    return measure<MonarchTrial>(device, problem, options);
 }
 
 }  // namespace detail
@@ -211,7 +233,9 @@ TuneResult tune(const Device& device, const std::function<void(Recorder&)>& reco
             if (!options.again && before.data() && before.data()->entries.contains(one.key)) {
                 report.skipped = "the table in use knows it";
             } else {
-                const Entry& entry = entries[one.key] = measure_problem(device, one.problem, options);
+                const Entry& entry = entries[one.key] =
+                    std::visit([&](const auto& problem) { return measure_problem(device, problem, options); },
+                               one.problem);
                 report = report_of(one.key, entry);
             }
         } catch (const Error& error) {

@@ -10,7 +10,8 @@
 
 namespace danaus::detail {
 
-Trial::Trial(Stream& stream, const MultiplyProblem& problem) : stream_(stream), problem_(problem) {
+MultiplyTrial::MultiplyTrial(Stream& stream, const MultiplyProblem& problem)
+    : Trial(stream), problem_(problem) {
     MultiplyProblem& p = problem_;
     const bool onto_itself = p.has_residual && p.residual.buffer == p.c.buffer;
     if (p.picked_from)
@@ -29,6 +30,10 @@ Trial::Trial(Stream& stream, const MultiplyProblem& problem) : stream_(stream), 
         p.residual = p.c;
     else if (p.has_residual)
         place(p.residual, result);
+    out_ = Tensor(p.c.buffer, p.c.type, {p.c.offset + result});
+    // Products of numbers below 1 in magnitude, whose errors in f32 partly cancel.
+    const double k = static_cast<double>(p.k);
+    tolerance_ = std::abs(static_cast<double>(p.scale)) * (k * std::sqrt(k) + 16.0) * 0x1p-22;
 
     const Capabilities& caps = stream.device().capabilities();
     const bool rules_pack = packing_pays(p, caps, stream.device().access());
@@ -56,7 +61,7 @@ void Trial::place(MatrixView& view, std::uint64_t span) {
     uniform_into(stream_, Tensor(view.buffer, view.type, {elements}), -1.0f, 1.0f, seed_++);
 }
 
-void Trial::place_sparse() {
+void MultiplyTrial::place_sparse() {
     MultiplyProblem& p = problem_;
     const std::uint64_t rows = p.contract_columns ? p.n : p.k, columns = p.contract_columns ? p.k : p.n;
     const Tensor dense(stream_.device(), p.b.type, {p.inner, rows, columns});
@@ -69,7 +74,7 @@ void Trial::place_sparse() {
     p.metadata_words = weight.metadata().elements();
 }
 
-void Trial::place_picks() {
+void MultiplyTrial::place_picks() {
     MultiplyProblem& p = problem_;
     const std::uint64_t panels = divide_up(p.m, p.a_panel), panel = p.k * p.a_panel,
                         values = p.inner * panels * panel;
@@ -89,14 +94,14 @@ void Trial::place_picks() {
     stream_.upload(p.a.buffer, p.metadata_word * 4, std::as_bytes(std::span(list)));
 }
 
-void Trial::add_ways(bool packed) {
+void MultiplyTrial::add_ways(bool packed) {
     if (packed && !packed_) return;
     const Capabilities& caps = stream_.device().capabilities();
     const Access access = stream_.device().access();
     const MultiplyProblem p = packed ? with_packed(problem_, packed_, layout_) : problem_;
     const std::vector<MultiplyPlan> by_rules = plan(p, caps, access);
     const Tile rules = by_rules.front().tile;
-    ways_.push_back({{rules, packed}, by_rules});
+    add_way({rules, packed}, by_rules);
     // Where one dispatch does not reach, its first piece stands for all.
     const MultiplyProblem& piece = by_rules.front().problem;
     for (const MultiplyPlan& one : candidates(rules.exchanged ? exchanged(piece) : piece, caps, access)) {
@@ -104,40 +109,78 @@ void Trial::add_ways(bool packed) {
         try {
             std::vector<MultiplyPlan> plans = plan(p, caps, access, &one.tile);
             // Cut up for its own count of workgroups it may not be what it was.
-            if (plans.front().tile == one.tile) ways_.push_back({{one.tile, packed}, std::move(plans)});
+            if (plans.front().tile == one.tile) add_way({one.tile, packed}, std::move(plans));
         } catch (const Error& error) {
             if (error.kind() != ErrorKind::unsupported) throw;
         }
     }
 }
 
-void Trial::record(Recorder& recorder, const Way& way) const {
-    if (way.choice.packed) record_pack(recorder, packed_, layout_, pack_source(problem_));
-    record_plans(recorder, way.plans);
+void MultiplyTrial::add_way(const Choice& choice, std::vector<MultiplyPlan> plans) {
+    ways_.push_back({choice, [this, choice, plans = std::move(plans)](Recorder& recorder) {
+                         if (choice.packed) record_pack(recorder, packed_, layout_, pack_source(problem_));
+                         record_plans(recorder, plans);
+                     }});
 }
 
-Tensor Trial::whole(const MatrixView& view) const {
-    return Tensor(view.buffer, view.type, {view.offset + view_span(problem_, view, problem_.m, problem_.n)});
+MonarchTrial::MonarchTrial(Stream& stream, const MonarchProblem& problem) : Trial(stream) {
+    MonarchProblem p = problem;
+    MultiplyProblem& whole = p.whole;
+    const std::uint64_t written = view_span(whole, whole.c, whole.m, whole.n);
+    place(whole.a, span_a(whole));
+    place(whole.c, written);
+    const auto activations = [&](const MatrixView& v, std::uint64_t features) {
+        return Tensor(v.buffer, v.type, {whole.outer, whole.m, features}, {v.outer, v.row, v.column},
+                      v.offset);
+    };
+    const auto weight = [&](MonarchProblem::Stage& s) {
+        place(s.weight, s.span());
+        const MatrixView& v = s.weight;
+        const Tensor t(v.buffer, v.type, {s.blocks, s.rows, s.depth}, {v.inner, v.row, v.column}, v.offset);
+        return p.transposed ? t.transpose() : t;
+    };
+    const Tensor x = activations(whole.a, whole.k), y = activations(whole.c, whole.n);
+    const Tensor first = weight(p.first), second = weight(p.second);
+    const bool interleaved = p.transposed ? p.x_interleaved : p.y_interleaved, transposed = p.transposed;
+    const Monarch w(transposed ? second : first, transposed ? first : second,
+                    interleaved ? OutputOrder::interleaved : OutputOrder::blocked);
+    out_ = Tensor(whole.c.buffer, whole.c.type, {whole.c.offset + written});
+    // Sums of sums; what is between them is rounded to 16 bits, to the one side or the other.
+    const double terms = static_cast<double>(p.first.depth) * static_cast<double>(p.second.depth);
+    const double rounding = whole.b.type == DataType::f32   ? 0x1p-22
+                            : whole.b.type == DataType::f16 ? 0x1p-10
+                                                            : 0x1p-7;
+    tolerance_ = (terms + 16.0) * 0x1p-22 + 2.0 * std::sqrt(terms) * rounding;
+
+    Tensor residual;
+    const MonarchProblem own = monarch_problem(y, x, w, transposed, {}, residual);
+    const Capabilities& caps = stream.device().capabilities();
+    const Access access = stream.device().access();
+    const auto by_rules = fused_by_rules(own, caps, access);
+    const Choice apart{{Family::factors, 0, 0, 0, 0, false}, false};
+    ways_.push_back({apart, [=](Recorder& recorder) {
+                         static_cast<void>(multiply_factors(recorder, y, x, w, transposed, {}));
+                     }});
+    for (const MonarchPlan& one : fused_candidates(own, caps, access)) {
+        const Way way{{one.tile, false}, [one](Recorder& recorder) { detail::record(recorder, one); }};
+        ways_.insert(by_rules && one.tile == by_rules->tile ? ways_.begin() : ways_.end(), way);
+    }
 }
 
 std::vector<float> Trial::result(const Way& way) {
-    const Tensor out = whole(problem_.c);
-    fill_into(stream_, out, 0.0);
-    record(stream_, way);
-    return download(stream_, out);
+    fill_into(stream_, out_, 0.0);
+    way.record(stream_);
+    return download(stream_, out_);
 }
 
 bool Trial::same(const std::vector<float>& result, const std::vector<float>& other) const {
-    // Sums of k products of numbers below 1 in magnitude, in f32, whose errors partly cancel; then one
-    // rounding to the result's type, and to the sum's again where one kernel adds in two steps.
-    const double k = static_cast<double>(problem_.k);
-    const double sums = std::abs(static_cast<double>(problem_.scale)) * (k * std::sqrt(k) + 16.0) * 0x1p-22;
-    const double relative = problem_.c.type == DataType::f32   ? 0x1p-21
-                            : problem_.c.type == DataType::f16 ? 0x1p-9
-                                                               : 0x1p-6;
+    // Then one rounding to the result's type, and to the sum's again where one kernel adds in two steps.
+    const double relative = out_.type() == DataType::f32   ? 0x1p-21
+                            : out_.type() == DataType::f16 ? 0x1p-9
+                                                           : 0x1p-6;
     for (std::size_t i = 0; i < result.size(); ++i) {
         const double a = static_cast<double>(result[i]), b = static_cast<double>(other[i]);
-        if (!(std::abs(a - b) <= sums + relative * std::max(std::abs(a), std::abs(b)))) return false;
+        if (!(std::abs(a - b) <= tolerance_ + relative * std::max(std::abs(a), std::abs(b)))) return false;
     }
     return true;
 }

@@ -24,6 +24,7 @@ std::string layout_text(const Tile& tile) {
 
 std::string to_string(const Choice& choice) {
     const Tile& tile = choice.tile;
+    if (tile.family == Family::factors) return "one factor after the other";
     return fmt::format("{} {}x{} by {}, {} lanes{}{}", to_string(tile.family), tile.rows, tile.columns,
                        tile.depth, tile.lanes, layout_text(tile), choice.packed ? ", packed" : "");
 }
@@ -43,14 +44,19 @@ DeviceIdentity identity_of(const Capabilities& c) {
             c.driver_version, c.subgroup_size};
 }
 
-std::optional<Choice> tuned_choice(const Device& device, const MultiplyProblem& problem) {
+std::optional<Choice> tuned_choice(const Device& device, const ProblemKey& key) {
     const auto table = data_in_use(device);
     if (!table) return std::nullopt;
-    const auto found = table->entries.find(key_of(problem, device.access()));
+    const auto found = table->entries.find(key);
     if (found == table->entries.end()) return std::nullopt;
-    const Choice choice = found->second.measured[found->second.chosen].choice;
+    return found->second.measured[found->second.chosen].choice;
+}
+
+std::optional<Choice> tuned_choice(const Device& device, const MultiplyProblem& problem) {
+    const auto choice = tuned_choice(device, key_of(problem, device.access()));
     // A problem of the same key may have strides that cannot be packed.
-    if (choice.packed && !may_pack(problem, device.capabilities(), device.access())) return std::nullopt;
+    if (choice && choice->packed && !may_pack(problem, device.capabilities(), device.access()))
+        return std::nullopt;
     return choice;
 }
 

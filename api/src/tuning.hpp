@@ -2,6 +2,7 @@
 // recorder.
 #pragma once
 
+#include "monarch_fused.hpp"
 #include "multiply.hpp"
 
 #include <danaus/runtime/program.hpp>
@@ -15,6 +16,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <variant>
 #include <vector>
 
 namespace danaus::detail {
@@ -23,8 +25,18 @@ namespace danaus::detail {
 struct ProblemKey {
     /// Which elements of a matrix are neighbours in memory.
     enum class Order : std::uint32_t { rows, columns, scattered, packed };
-    /// The weight as it is stored: B 2:4 along the contraction, or across it; A vector-wise sparse.
-    enum class Weight : std::uint32_t { dense, sparse24, sparse24_across, vector };
+    /// The weight as it is stored: B 2:4 along the contraction, or across it; A vector-wise sparse. Of a
+    /// whole Monarch product, forward or transposed, the order of y's features too.
+    enum class Weight : std::uint32_t {
+        dense,
+        sparse24,
+        sparse24_across,
+        vector,
+        monarch,
+        monarch_blocked,
+        monarch_transposed,
+        monarch_transposed_blocked
+    };
 
     Access access = Access::address;
     DataType operands = DataType::f32, result = DataType::f32;
@@ -34,12 +46,16 @@ struct ProblemKey {
     /// Rounded up to powers of two, but for a k of at most 64, which is exact: of so few steps a remainder is
     /// a large part.
     std::uint64_t m = 1, n = 1, k = 1, batch = 1;
+    std::uint64_t n2 = 0, k2 = 0, batch2 = 0;  ///< of a Monarch product's second factor; 0: no such product
 
     [[nodiscard]] auto operator<=>(const ProblemKey&) const noexcept = default;
 };
 
 [[nodiscard]] ProblemKey key_of(const MultiplyProblem& problem, Access access);
-/// "address f32>f32 dense a:rows b:columns c:rows m256 n1024 k1024 batch1"; b is absent where it is sparse.
+/// a is x, b the first factor, c y; m counts the tokens of all batches.
+[[nodiscard]] ProblemKey key_of(const MonarchProblem& problem, Access access);
+/// "address f32>f32 dense a:rows b:columns c:rows m256 n1024 k1024 batch1"; of a Monarch product n, k and
+/// batch of the second factor stand behind those of the first.
 [[nodiscard]] std::string to_string(const ProblemKey& key);
 /// The key whose text this is; nothing for any other text.
 [[nodiscard]] std::optional<ProblemKey> key_from(std::string_view text);
@@ -87,13 +103,16 @@ struct TuningData {
     std::map<ProblemKey, Entry> entries;
 };
 
-/// What the device's table says of `problem`; nothing without a table, or where it does not know it.
+/// What the device's table says; nothing without a table, or where it does not know the problem.
+[[nodiscard]] std::optional<Choice> tuned_choice(const Device& device, const ProblemKey& key);
 [[nodiscard]] std::optional<Choice> tuned_choice(const Device& device, const MultiplyProblem& problem);
 /// Publishes the device's table with `entries` in it, and returns it.
 TuningTable add_to_tuning(const Device& device, std::map<ProblemKey, Entry> entries);
 
 /// Measures the ways to compute `problem` on a stream of its own.
 [[nodiscard]] Entry measure_problem(const Device& device, const MultiplyProblem& problem,
+                                    const TuneOptions& options);
+[[nodiscard]] Entry measure_problem(const Device& device, const MonarchProblem& problem,
                                     const TuneOptions& options);
 
 /// Gathers the problems of the multiplies that are recorded into it, and records nothing. Memory is never
@@ -109,14 +128,16 @@ public:
     }
     /// Keeps it unless one of the same key is here already.
     void add(const MultiplyProblem& problem);
+    void add(const MonarchProblem& problem);
 
     struct Found {
         ProblemKey key;
-        MultiplyProblem problem;
+        std::variant<MultiplyProblem, MonarchProblem> problem;
     };
     std::vector<Found> found;
 
 private:
+    void add(const ProblemKey& key, const std::variant<MultiplyProblem, MonarchProblem>& problem);
     ProgramRecorder placeholders_;
     std::uint64_t allocations_ = 0;
 };

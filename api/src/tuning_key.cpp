@@ -13,13 +13,23 @@ using Order = ProblemKey::Order;
 using Weight = ProblemKey::Weight;
 
 constexpr std::string_view order_names[] = {"rows", "columns", "scattered", "packed"};
-constexpr std::string_view weight_names[] = {"dense", "sparse24", "sparse24_across", "vector"};
+constexpr std::string_view weight_names[] = {
+    "dense",   "sparse24",        "sparse24_across",    "vector",
+    "monarch", "monarch_blocked", "monarch_transposed", "monarch_transposed_blocked"};
 constexpr std::string_view access_names[] = {"address", "descriptor"};
 constexpr std::string_view type_names[] = {"f32", "f16", "bf16"};
 static_assert(static_cast<int>(Access::address) == 0 && static_cast<int>(Access::descriptor) == 1);
 
 std::uint64_t size_class(std::uint64_t size) {
     return std::bit_ceil(std::min<std::uint64_t>(size, 1ull << 62));
+}
+
+std::uint64_t depth_class(std::uint64_t k) {
+    return k <= 64 ? k : size_class(k);
+}
+
+bool is_monarch(Weight weight) {
+    return weight >= Weight::monarch;
 }
 
 // A dimension of one element has no neighbours.
@@ -97,24 +107,48 @@ ProblemKey key_of(const MultiplyProblem& p, Access access) {
     key.depth = p.a_depth;
     key.m = size_class(p.m);
     key.n = size_class(p.n);
-    key.k = p.k <= 64 ? p.k : size_class(p.k);
+    key.k = depth_class(p.k);
     key.batch = size_class(p.outer * p.inner);
+    return key;
+}
+
+ProblemKey key_of(const MonarchProblem& p, Access access) {
+    ProblemKey key;
+    key.access = access;
+    key.operands = p.whole.b.type;
+    key.result = p.whole.c.type;
+    const bool blocked = p.transposed ? !p.x_interleaved : !p.y_interleaved;
+    key.weight = p.transposed ? (blocked ? Weight::monarch_transposed_blocked : Weight::monarch_transposed)
+                              : (blocked ? Weight::monarch_blocked : Weight::monarch);
+    key.a = order_of(p.whole.a, p.whole.m, p.whole.k);
+    key.b = order_of(p.first.weight, p.first.rows, p.first.depth);
+    key.c = order_of(p.whole.c, p.whole.m, p.whole.n);
+    key.m = size_class(std::min<std::uint64_t>(p.whole.m, 1ull << 40) *
+                       std::min<std::uint64_t>(p.whole.outer, 1ull << 20));
+    key.n = size_class(p.first.rows);
+    key.k = depth_class(p.first.depth);
+    key.batch = size_class(p.first.blocks);
+    key.n2 = size_class(p.second.rows);
+    key.k2 = depth_class(p.second.depth);
+    key.batch2 = size_class(p.second.blocks);
     return key;
 }
 
 std::string to_string(const ProblemKey& key) {
     const auto order = [](Order one) { return order_names[static_cast<std::size_t>(one)]; };
     const auto type = [](DataType one) { return type_names[static_cast<std::size_t>(one)]; };
-    return fmt::format("{} {}>{} {} a:{}{} b:{} c:{} m{} n{} k{} batch{}",
+    std::string second;
+    if (is_monarch(key.weight)) second = fmt::format(" n{} k{} batch{}", key.n2, key.k2, key.batch2);
+    return fmt::format("{} {}>{} {} a:{}{} b:{} c:{} m{} n{} k{} batch{}{}",
                        access_names[static_cast<std::size_t>(key.access)], type(key.operands),
                        type(key.result), weight_names[static_cast<std::size_t>(key.weight)], order(key.a),
                        key.a == Order::packed ? fmt::format("{}x{}", key.panel, key.depth) : "", order(key.b),
-                       order(key.c), key.m, key.n, key.k, key.batch);
+                       order(key.c), key.m, key.n, key.k, key.batch, second);
 }
 
 std::optional<ProblemKey> key_from(std::string_view text) {
     const std::vector<std::string_view> words = words_of(text);
-    if (words.size() != 10) return std::nullopt;
+    if (words.size() != 10 && words.size() != 13) return std::nullopt;
     ProblemKey key;
     const auto access = index_of(access_names, words[0]);
     const auto weight = index_of(weight_names, words[2]);
@@ -125,9 +159,17 @@ std::optional<ProblemKey> key_from(std::string_view text) {
         return std::nullopt;
     key.access = static_cast<Access>(*access);
     key.weight = static_cast<Weight>(*weight);
+    if (is_monarch(key.weight) != (words.size() == 13)) return std::nullopt;
+    if (is_monarch(key.weight) &&
+        (key.a == Order::packed || !read_number(words[10], "n", key.n2) ||
+         !read_number(words[11], "k", key.k2) || !read_number(words[12], "batch", key.batch2)))
+        return std::nullopt;
     // One text for each key: no leading zeros, no sign, no size that is not a class.
-    const bool classes = size_class(key.m) == key.m && size_class(key.n) == key.n &&
-                         (key.k <= 64 || size_class(key.k) == key.k) && size_class(key.batch) == key.batch;
+    const bool classes =
+        size_class(key.m) == key.m && size_class(key.n) == key.n && depth_class(key.k) == key.k &&
+        size_class(key.batch) == key.batch &&
+        (!is_monarch(key.weight) || (size_class(key.n2) == key.n2 && depth_class(key.k2) == key.k2 &&
+                                     size_class(key.batch2) == key.batch2));
     if (!classes || to_string(key) != text) return std::nullopt;
     return key;
 }

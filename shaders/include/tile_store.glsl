@@ -7,6 +7,11 @@
 //                                                  line is filled before the next one is touched
 //                                               3: likewise, two rows of a column are one store: 16-bit results
 
+// A shader that finds its bias elsewhere says so.
+#ifndef BIAS_BASE
+#define BIAS_BASE (inner_index * push.bias_inner)
+#endif
+
 const bool BY_COLUMNS = C_LAYOUT >= 2;
 const bool ROW_PAIRS = C_LAYOUT == 3;
 const uint C_STEP = BY_COLUMNS ? 1 : 2;
@@ -26,7 +31,7 @@ const uint R_STEP = ROW_PAIRS ? 2 : 1;
                 store_float_pair(slot, OUTPUT_TYPE, row, column_ * stride_c_n, stored_); \
         } else { \
             STORE_SUM_(slot, row, column_, stored_.x); \
-            if (C_STEP == 2) STORE_SUM_(slot, row, column_ + 1, stored_.y); \
+            if (C_STEP == 2) STORE_SUM_(slot, row, tile_column((c) + 1), stored_.y); \
         } \
     } while (false)
 
@@ -40,7 +45,7 @@ float residual_element(uint row, uint c) {
 
 void store_tile() {
     const float scale = push.scale;
-    const uint bias_base = inner_index * push.bias_inner;
+    const uint bias_base = BIAS_BASE;
     const uint bias_stride = push.bias_stride;
     [[unroll]] for (uint c = 0; c < TILE_COLUMNS; c += C_STEP) {
         const uint d = c + C_STEP - 1;  // the pair's other column, or the same

@@ -1,7 +1,6 @@
 // The Monarch multiply and its gradients, held against the oracle's index formulas and finite differences.
-#include "reference/monarch.hpp"
-
 #include "epilogue_case.hpp"
+#include "monarch_case.hpp"
 #include "reference/finite_difference.hpp"
 
 #include <array>
@@ -19,43 +18,12 @@ using test::expect_error;
 using test::Layout;
 using test::Placed;
 using Oracle = reference::Monarch;
+using Case = test::MonarchCase;
+using Operands = test::MonarchOperands;
+using test::orders;
+using test::transposed_chain;
 constexpr auto invalid = ErrorKind::invalid_argument;
 constexpr DataType types[] = {DataType::f32, DataType::f16, DataType::bf16};
-
-/// w1 (k, q, p), w2 (l, s, k·q / l), activations (batch of) tokens.
-struct Case {
-    std::size_t k = 2, q = 6, p = 4, l = 3, s = 5, tokens = 4, batch = 0;
-    DataType type = DataType::f32;
-    bool widen = false;  ///< results in f32
-    Layout x = {}, y = {};
-
-    [[nodiscard]] std::size_t r() const { return l ? k * q / l : 0; }
-    [[nodiscard]] std::size_t rows() const { return tokens * std::max<std::size_t>(1, batch); }
-    [[nodiscard]] Shape shape(std::size_t features) const {
-        return batch ? Shape{batch, tokens, features} : Shape{tokens, features};
-    }
-};
-
-struct Operands {
-    std::vector<float> x, dy, w1, w2;
-    Oracle oracle;
-    Matrix rx, rdy;
-    Tensor tx, tdy;
-    Monarch matrix;
-
-    Operands(Stream& stream, const Case& one)
-        : x(test::random_values(one.rows() * one.k * one.p, 1, one.type)),
-          dy(test::random_values(one.rows() * one.l * one.s, 2, one.type)),
-          w1(test::random_values(one.k * one.q * one.p, 3, one.type)),
-          w2(test::random_values(one.l * one.s * one.r(), 4, one.type)),
-          oracle(Tensor3(one.k, one.q, one.p, w1), Tensor3(one.l, one.s, one.r(), w2)),
-          rx(one.rows(), one.k * one.p, x),
-          rdy(one.rows(), one.l * one.s, dy),
-          tx(Placed(stream, one.type, one.shape(one.k * one.p), one.x, x)),
-          tdy(Placed(stream, one.type, one.shape(one.l * one.s), one.y, dy)),
-          matrix(Placed(stream, one.type, {one.k, one.q, one.p}, {}, w1).tensor(),
-                 Placed(stream, one.type, {one.l, one.s, one.r()}, {.skew = 1}, w2).tensor()) {}
-};
 
 void expect_close(const std::vector<float>& actual, const std::vector<double>& expected, const char* what) {
     EXPECT_EQ(reference::first_mismatch(actual, expected, 1e-4, 1e-4), "") << what;
@@ -94,18 +62,6 @@ TEST(Monarch, AnyBlockCounts) {
         expect_forward_and_gradients(one);
 }
 
-std::vector<reference::KroneckerFactor> transposed_chain(const Oracle& m) {
-    const auto turned = [](const Tensor3& w) {
-        Tensor3 t(w.n0, w.n2, w.n1);
-        for (std::size_t i = 0; i < w.n0; ++i)
-            for (std::size_t j = 0; j < w.n1; ++j)
-                for (std::size_t c = 0; c < w.n2; ++c) t(i, c, j) = w(i, j, c);
-        return t;
-    };
-    return {reference::KroneckerFactor(1, m.w2.n0, turned(m.w2)),
-            reference::KroneckerFactor(m.w1.n0, 1, turned(m.w1))};
-}
-
 // Empty, or the first wrong element of y, dx, dw1 or dw2 by the bounds of what is stored where.
 std::string mismatch(Stream& stream, const Case& one) {
     const Operands o(stream, one);
@@ -141,11 +97,12 @@ std::string mismatch(Stream& stream, const Case& one) {
         return bound;
     };
     const Matrix none_x(o.rx.rows, o.rx.cols), none_y(o.rdy.rows, o.rdy.cols);
-    const std::vector<double> bounds[] = {reference::monarch_bound(o.rx, o.oracle, middle, last).data,
-                                          reference::chain_bound(o.rdy, back, middle, last).data,
-                                          gradient_bound(dt, dt_error, o.rx, none_x, chain[0], exact.dw1),
-                                          gradient_bound(o.rdy, none_y, t, t_error, chain[1], exact.dw2)};
-    const std::vector<double> expected[] = {reference::matmul(o.rx, o.oracle).data, exact.dx.data,
+    const std::vector<double> bounds[] = {
+        one.stored(reference::monarch_bound(o.rx, o.oracle, middle, last)).data,
+        reference::chain_bound(o.rdy, back, middle, last).data,
+        gradient_bound(dt, dt_error, o.rx, none_x, chain[0], exact.dw1),
+        gradient_bound(o.rdy, none_y, t, t_error, chain[1], exact.dw2)};
+    const std::vector<double> expected[] = {one.stored(reference::matmul(o.rx, o.oracle)).data, exact.dx.data,
                                             exact.dw1.data, exact.dw2.data};
     const Placed* const actual[] = {&y, &dx, &dw1, &dw2};
     const char* const names[] = {"y", "dx", "dw1", "dw2"};
@@ -164,7 +121,7 @@ TEST(Monarch, TypesAndLayouts) {
     for (const DataType type : types)
         for (const bool widen : {false, true})
             for (const bool feature_major : {false, true}) {
-                Case one{.type = type, .widen = widen};
+                Case one{.type = type, .widen = widen, .order = orders[feature_major != widen]};
                 one.x.feature_major = one.y.feature_major = feature_major;
                 one.x.gap = one.y.skew = 1;
                 EXPECT_EQ(mismatch(stream, one), "");
@@ -181,12 +138,14 @@ TEST(Monarch, LargeResults) {
     Stream stream(test::device());
     const Layout gap{.gap = 3, .skew = 1}, major{.feature_major = true};
     for (const DataType type : {DataType::f32, DataType::f16, DataType::bf16})
-        for (const Case& one : {Case{.k = 4, .q = 32, .p = 16, .l = 8, .s = 24, .tokens = 91},
+        for (const Case& one : {Case{.k = 4, .q = 32, .p = 16, .l = 16, .s = 24, .tokens = 91},
                                 Case{.k = 4, .q = 32, .p = 16, .l = 8, .s = 24, .tokens = 31, .batch = 3},
                                 Case{.k = 3, .q = 6, .p = 7, .l = 9, .s = 23, .tokens = 83, .y = gap},
                                 Case{.k = 3, .q = 6, .p = 7, .l = 9, .s = 23, .tokens = 83, .y = major}}) {
             Case typed = one;
             typed.type = type;
+            EXPECT_EQ(mismatch(stream, typed), "");
+            typed.order = OutputOrder::blocked;
             EXPECT_EQ(mismatch(stream, typed), "");
         }
 }
@@ -213,6 +172,7 @@ TEST(Monarch, RandomCases) {
         one.batch = draw(0, 2);
         one.type = types[draw(0, 2)];
         one.widen = draw(0, 1) == 1;
+        one.order = orders[draw(0, 1)];
         one.x = test::draw_layout();
         one.y = test::draw_layout();
         const std::string text = mismatch(stream, one);
@@ -293,6 +253,68 @@ TEST(Monarch, BackwardComputesWhatIsAsked) {
     backward_into(stream, {x, {w1, f32(o.matrix.w2.shape())}}, o.tdy, x, o.matrix);
     expect_close(download(stream, x), exact.dx.data, "dx over x");
     expect_close(download(stream, w1), exact.dw1.data, "dw1 beside dx over x");
+}
+
+// Of a blocked matrix everything is that of P·M: y and its bias, residual, dy, the dense matrix.
+TEST(Monarch, BlockedOrderIsThePermutedMatrix) {
+    Stream stream(test::device());
+    for (const DataType type : types)
+        for (const Case& one :
+             {Case{.type = type}, Case{.k = 4, .q = 3, .p = 2, .l = 6, .s = 7, .type = type}}) {
+            const Operands o(stream, one);
+            const Monarch blocked(o.matrix.w1, o.matrix.w2, OutputOrder::blocked);
+            const Tensor bias = upload(stream, test::random_values(one.l * one.s, 5), {one.l * one.s});
+            const Tensor residual = upload(stream, test::random_values(one.tokens * one.l * one.s, 6),
+                                           {one.tokens, one.l * one.s}, type);
+            Epilogue plain, moved;
+            plain.activation = moved.activation = Activation::gelu;
+            plain.bias = bias;
+            plain.residual = residual;
+            moved.bias = to_blocked(stream, bias, blocked);
+            moved.residual = to_blocked(stream, residual, blocked);
+            const Tensor y = matmul(stream, o.tx, o.matrix, plain), z = matmul(stream, o.tx, blocked, moved);
+            // The same sums, stored elsewhere.
+            EXPECT_EQ(download(stream, z), download(stream, to_blocked(stream, y, blocked)));
+            EXPECT_EQ(download(stream, to_interleaved(stream, z, blocked)), download(stream, y));
+            EXPECT_EQ(download(stream, to_dense(stream, blocked)),
+                      download(stream, matmul(stream, to_dense(stream, o.matrix).transpose(),
+                                              output_permutation(blocked))
+                                           .transpose()));
+            const Tensor dy = to_blocked(stream, o.tdy, blocked);
+            EXPECT_EQ(download(stream, matmul_transposed(stream, dy, blocked)),
+                      download(stream, matmul_transposed(stream, o.tdy, o.matrix)));
+            const Monarch dw = weight_gradient(stream, o.tdy, o.tx, o.matrix),
+                          dw_blocked = weight_gradient(stream, dy, o.tx, blocked);
+            EXPECT_EQ(static_cast<int>(dw_blocked.order), static_cast<int>(OutputOrder::blocked));
+            EXPECT_EQ(download(stream, dw_blocked.w1), download(stream, dw.w1));
+            EXPECT_EQ(download(stream, dw_blocked.w2), download(stream, dw.w2));
+        }
+}
+
+TEST(Monarch, NextWeightTakesThePermutationOver) {
+    Stream stream(test::device());
+    const Case one{.k = 4, .q = 3, .p = 2, .l = 6, .s = 7};
+    const Operands o(stream, one);
+    const Monarch blocked(o.matrix.w1, o.matrix.w2, OutputOrder::blocked);
+    const std::size_t features = one.l * one.s, out = 5;
+    const auto w = test::whole_values(out * features, 7, 9);
+    const Tensor weight = upload(stream, w, {out, features}), folded = to_blocked(stream, weight, blocked);
+    const std::vector<float> moved = download(stream, folded);
+    for (std::size_t i = 0; i < out; ++i)
+        for (std::size_t big = 0; big < one.l; ++big)
+            for (std::size_t small = 0; small < one.s; ++small)
+                ASSERT_EQ(moved[i * features + big * one.s + small], w[i * features + small * one.l + big]);
+    EXPECT_EQ(download(stream, to_interleaved(stream, folded, blocked)), w);
+    // Whole numbers, so that the order of summation does not show.
+    const Tensor x = upload(stream, test::whole_values(one.tokens * features, 8, 9), {one.tokens, features});
+    EXPECT_EQ(download(stream, matmul(stream, to_blocked(stream, x, blocked), folded)),
+              download(stream, matmul(stream, x, weight)));
+    expect_error(invalid, {"x", "(5, 41)", "42"},
+                 [&] { static_cast<void>(to_blocked(stream, weight.slice(1, 0, 41), blocked)); });
+    expect_error(invalid, {"w2", "null"}, [&] { static_cast<void>(output_permutation(Monarch())); });
+    Monarch unknown = blocked;
+    unknown.order = static_cast<OutputOrder>(7);
+    expect_error(invalid, {"order", "7"}, [&] { static_cast<void>(matmul(stream, o.tx, unknown)); });
 }
 
 TEST(Monarch, ToDenseIsTheMatrix) {

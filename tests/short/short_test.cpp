@@ -4,6 +4,7 @@
 #include "api/epilogue_case.hpp"
 #include "api/matmul_case.hpp"
 #include "api/ways.hpp"
+#include "monarch_fused.hpp"
 #include "reference/block_diagonal.hpp"
 #include "reference/loss.hpp"
 #include "reference/monarch.hpp"
@@ -174,6 +175,25 @@ TEST_F(Short, BlockDiagonalAndMonarch) {
                 reference::matmul(half.matrix, reference::Monarch(reference::Tensor3(2, 6, 4, w1),
                                                                   reference::Tensor3(3, 5, 4, w2))),
                 4e-3);
+}
+
+// Where the rules would not choose it, too.
+TEST_F(Short, MonarchInOneDispatch) {
+    const auto x = draw(DataType::f32, 9, 8, 22);
+    const auto w1 = random_values(2 * 6 * 4, 23), w2 = random_values(3 * 5 * 4, 24);
+    const Monarch matrix(Placed(stream, DataType::f32, {2, 6, 4}, {}, w1),
+                         Placed(stream, DataType::f32, {3, 5, 4}, {}, w2));
+    const Placed y(stream, DataType::f32, {9, 15});
+    Tensor residual;
+    const auto ways =
+        detail::fused_candidates(detail::monarch_problem(y, x.tensor, matrix, false, {}, residual),
+                                 device().capabilities(), device().access());
+    ASSERT_FALSE(ways.empty());
+    detail::record(witness, ways.back());
+    expect_near(y,
+                reference::matmul(x.matrix, reference::Monarch(reference::Tensor3(2, 6, 4, w1),
+                                                               reference::Tensor3(3, 5, 4, w2))),
+                1e-5);
 }
 
 TEST_F(Short, Sparse24) {

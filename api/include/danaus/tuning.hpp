@@ -14,8 +14,9 @@
 // Workspace and prewarmed kernels, which are to be asked for anew after a change of tables.
 //
 // A problem is known by types, layout and size classes (sizes rounded up to powers of two, but for sums of at
-// most 64 terms), and by how kernels reach memory; epilogues do not count. A tile that is none for a
-// problem of the same class leaves the kernel to rules; whether to pack stays the table's.
+// most 64 terms), and by how kernels reach memory; epilogues do not count. Of a Monarch product each factor
+// is a problem, and the whole is another: one dispatch or two. A tile that is none for a problem of the same
+// class leaves the kernel to rules; whether to pack stays the table's.
 #pragma once
 
 #include <danaus/runtime/device.hpp>
