@@ -44,6 +44,34 @@ std::string unusable_reason(kernels::Module module, const Capabilities& caps, Ac
     return unusable_reason(kernels::Kernel{module, 0, {}}, caps, access);
 }
 
+namespace {
+
+// What kernels with cooperative matrices ask for by their constants: a subgroup size, and a shape that the
+// device lists.
+std::string unfit_matrices(const kernels::Kernel& kernel, const Capabilities& caps) {
+    const auto& info = kernels::info(kernel);
+    const std::uint32_t* const subgroup = kernels::find_constant(kernel, "subgroup");
+    if (!subgroup) return {};
+    if (*subgroup != caps.subgroup_size || caps.min_subgroup_size != caps.max_subgroup_size)
+        if (!caps.subgroup_size_control || *subgroup < caps.min_subgroup_size ||
+            *subgroup > caps.max_subgroup_size)
+            return fmt::format("subgroup = {}, the device has {} to {} (subgroup_size_control: {})",
+                               *subgroup, caps.min_subgroup_size, caps.max_subgroup_size,
+                               caps.subgroup_size_control ? "yes" : "no");
+    CooperativeMatrix wanted{*kernels::find_constant(kernel, "matrix_m"),
+                             *kernels::find_constant(kernel, "matrix_n"),
+                             *kernels::find_constant(kernel, "matrix_k")};
+    const bool bf16 = std::find(info.requirements.begin(), info.requirements.end(),
+                                "cooperative_matrix_bf16") != info.requirements.end();
+    wanted.a = wanted.b = bf16 ? MatrixElement::bf16 : MatrixElement::f16;
+    if (std::find(caps.cooperative_matrices.begin(), caps.cooperative_matrices.end(), wanted) ==
+        caps.cooperative_matrices.end())
+        return fmt::format("cooperative matrices {}, which the device does not list", to_string(wanted));
+    return {};
+}
+
+}  // namespace
+
 std::string unfit_reason(const kernels::Kernel& kernel, const Capabilities& caps) {
     if (std::string wrong = kernels::check(kernel, caps.subgroup_size); !wrong.empty()) return wrong;
     const auto size = kernels::workgroup_size(kernel);
@@ -60,7 +88,7 @@ std::string unfit_reason(const kernels::Kernel& kernel, const Capabilities& caps
         return fmt::format(
             "a workgroup with {} bytes of shared memory, the device allows {} (max_shared_memory)", bytes,
             caps.max_shared_memory);
-    return {};
+    return unfit_matrices(kernel, caps);
 }
 
 std::uint32_t joined_operands(const Capabilities& caps, Access access) {

@@ -1,0 +1,128 @@
+// Candidates of the family for the matrix units of GPUs (shaders/matmul/coopmat.comp).
+#include "check.hpp"
+#include "multiply.hpp"
+
+#include <danaus/runtime/kernel_support.hpp>
+
+#include <algorithm>
+#include <optional>
+
+namespace danaus::detail {
+namespace {
+
+using Kernel = kernels::MatmulCoopmat;
+
+struct Block {
+    std::uint32_t m, n, k;                  ///< of a workgroup
+    std::array<std::uint32_t, 2> sub;       ///< rows and columns of a subgroup of 32 lanes and more
+    std::array<std::uint32_t, 2> sub_of16;  ///< of one of 16 lanes
+    std::array<std::uint32_t, 2> sub_of8;
+};
+
+// Large, medium, small: guesses from public kernels, none of them timed. No lane has more than 64 sums.
+constexpr Block blocks[] = {{128, 128, 16, {64, 32}, {32, 32}, {32, 16}},
+                            {128, 128, 32, {64, 32}, {32, 32}, {32, 16}},
+                            {64, 64, 32, {32, 32}, {32, 16}, {32, 16}},
+                            {32, 32, 32, {16, 16}, {16, 16}, {16, 16}}};
+
+// Below it in any direction the blocks are mostly empty.
+constexpr std::uint64_t least_size = 64;
+
+std::optional<MatrixElement> element_of(DataType type) {
+    if (type == DataType::f16) return MatrixElement::f16;
+    if (type == DataType::bf16) return MatrixElement::bf16;
+    return std::nullopt;
+}
+
+// The device's shapes that multiply `element`, large ones first: they load the fewest words for a product.
+std::vector<CooperativeMatrix> shapes_of(const Capabilities& caps, MatrixElement element) {
+    std::vector<CooperativeMatrix> shapes;
+    std::copy_if(caps.cooperative_matrices.begin(), caps.cooperative_matrices.end(),
+                 std::back_inserter(shapes),
+                 [&](const CooperativeMatrix& shape) { return shape.multiplies(element); });
+    std::stable_sort(shapes.begin(), shapes.end(), [](const auto& one, const auto& other) {
+        return std::uint64_t{one.m} * one.n * one.k > std::uint64_t{other.m} * other.n * other.k;
+    });
+    return shapes;
+}
+
+bool serves(const MultiplyProblem& p, const Capabilities& caps, Access access) {
+    const auto element = element_of(p.b.type);
+    if (!element || p.a.type != p.b.type || p.a_panel) return false;
+    Kernel any;
+    any.element = *element == MatrixElement::f16 ? Kernel::Element::f16 : Kernel::Element::bf16;
+    return unusable_reason(any.kernel(), caps, access).empty();
+}
+
+// What does not depend on block and shape.
+Kernel common(const MultiplyProblem& p, const Capabilities& caps) {
+    Kernel kernel;
+    kernel.weight = is_sparse(p) ? Kernel::Weight::sparse24 : Kernel::Weight::dense;
+    kernel.element = p.b.type == DataType::f16 ? Kernel::Element::f16 : Kernel::Element::bf16;
+    const Stored stored = stored_as(p);
+    stored.apply(kernel);
+    kernel.c_layout = stored.pairs ? 1 : 0;
+    kernel.a_layout = block_layout_a(p);
+    kernel.b_layout = block_layout_b(p);
+    kernel.subgroup = caps.matrix_subgroup_size;
+    return kernel;
+}
+
+// The kernel for a block, with the first shape that fits it.
+std::optional<kernels::Kernel> kernel_of(const MultiplyProblem& p, const Capabilities& caps,
+                                         const Block& block, const std::vector<CooperativeMatrix>& shapes) {
+    Kernel kernel = common(p, caps);
+    const auto& sub = kernel.subgroup >= 32   ? block.sub
+                      : kernel.subgroup >= 16 ? block.sub_of16
+                                              : block.sub_of8;
+    kernel.block_m = block.m;
+    kernel.block_n = block.n;
+    kernel.block_k = block.k;
+    kernel.sub_m = sub[0];
+    kernel.sub_n = sub[1];
+    kernel.local_size = block.m / sub[0] * (block.n / sub[1]) * kernel.subgroup;
+    kernel.exact =
+        (p.m % block.m == 0 ? 1u : 0u) | (p.n % block.n == 0 ? 2u : 0u) | (p.k % block.k == 0 ? 4u : 0u);
+    for (const CooperativeMatrix& shape : shapes) {
+        kernel.matrix_m = shape.m;
+        kernel.matrix_n = shape.n;
+        kernel.matrix_k = shape.k;
+        kernel.tile_rows = shape.m * kernel.sub_n / (2 * kernel.subgroup);
+        if (const kernels::Kernel one = kernel.kernel(); unfit_reason(one, caps).empty()) return one;
+    }
+    return std::nullopt;
+}
+
+}  // namespace
+
+bool coopmat_first(const MultiplyProblem& p, const Capabilities& caps) {
+    return caps.type != DeviceType::cpu && std::min({p.m, p.n, p.k}) >= least_size &&
+           divide_up(p.n, blocks[0].n) <= caps.max_workgroup_count[0];
+}
+
+void add_coopmat(std::vector<MultiplyPlan>& out, const MultiplyProblem& p, const Capabilities& caps,
+                 Access access, bool all) {
+    if (!serves(p, caps, access)) return;
+    const auto shapes = shapes_of(caps, *element_of(p.b.type));
+    const std::size_t begin = out.size();
+    // The first block that makes enough workgroups, else the smallest; then the others.
+    for (const bool preferred : {true, false})
+        for (const Block& block : blocks) {
+            const std::uint64_t columns = divide_up(p.n, block.n), rows = divide_up(p.m, block.m);
+            const bool last = &block == std::end(blocks) - 1;
+            const bool enough = columns * rows * p.outer * p.inner >= enough_workgroups;
+            if ((enough || last) != preferred) continue;
+            const auto kernel = kernel_of(p, caps, block, shapes);
+            if (!kernel) continue;
+            MultiplyPlan plan;
+            plan.problem = p;
+            plan.kernel = *kernel;
+            plan.grid = {columns, p.outer * p.inner, rows};
+            plan.tile = {
+                Family::coopmat, kernels::workgroup_size(*kernel)[0], block.m, block.n, block.k, false};
+            out.push_back(std::move(plan));
+            if (!all && out.size() > begin) return;
+        }
+}
+
+}  // namespace danaus::detail
