@@ -21,6 +21,7 @@ kernels.json: {"modules": [entry...], "probes": {...}}. An entry has
     requires, extensions    what the device must have, for the runtime; GLSL extensions the compiler must know
     axis_needs              {"element": {"bf16": {"requires": [...], "extensions": [...]}}}: those of one axis value
     optimize                false turns the SPIR-V optimizer off
+    target                  the Vulkan version whose SPIR-V it is written in; "vulkan1.1"
 "probes" gives, for an extension, the lines of a tiny shader that uses it, to ask compilers and validators with. Each
 module is built by the first compiler that knows its extensions; without any it stays in the table, without code.
 
@@ -54,7 +55,7 @@ CPP_WORDS = set("""alignas alignof and asm auto bitand bitor bool break case cat
     virtual void volatile while xor module import kernel
     std modules chosen none""".split())  # the last lines: names the generated functions use themselves
 MODULE_KEYS = {"name", "source", "summary", "slots", "push_bytes", "axes", "axis_needs", "exclude", "requires",
-               "extensions", "constants", "access", "optimize", "reads", "writes", "where"}
+               "extensions", "constants", "access", "optimize", "reads", "writes", "where", "target"}
 CONDITION_OPERATORS = {ast.Add: "+", ast.Sub: "-", ast.Mult: "*", ast.FloorDiv: "/", ast.Mod: "%", ast.BitAnd: "&",
                        ast.BitOr: "|", ast.Eq: "==", ast.NotEq: "!=", ast.Lt: "<", ast.LtE: "<=", ast.Gt: ">",
                        ast.GtE: ">="}
@@ -142,7 +143,8 @@ def check_module(module, root):
     need(type(push) is int and push % 4 == 0 and 8 * slots <= push <= MAX_PUSH_BYTES,
          "%s: push_bytes is %r, allowed are %d to %d in steps of 4" % (where, push, 8 * slots, MAX_PUSH_BYTES))
     for key, default in (("axes", {}), ("axis_needs", {}), ("exclude", []), ("requires", []), ("extensions", []),
-                         ("constants", []), ("access", list(ACCESSES)), ("optimize", True), ("where", [])):
+                         ("constants", []), ("access", list(ACCESSES)), ("optimize", True), ("where", []),
+                         ("target", "vulkan1.1")):
         need(isinstance(module.setdefault(key, default), type(default)),
              "%s: %s must be a %s" % (where, key, type(default).__name__))
     need(module["access"] and set(module["access"]) <= set(ACCESSES),
@@ -228,7 +230,7 @@ def write_if_changed(path, text):
 
 
 def toolchains_of(arguments, modules, bodies):
-    extensions = sorted({some for module in modules for _, axes in variants_of(module)
+    extensions = sorted({(some, module["target"]) for module in modules for _, axes in variants_of(module)
                          for some in needs_of(module, axes, "extensions")})
     validators = [*arguments.spirv_val, *[""] * len(arguments.glslc)]
     return extensions, [kernels_tools.Toolchain(glslc, validator, extensions, bodies)
@@ -251,7 +253,7 @@ def plan(arguments):
         for name, axes in variants_of(module):
             if name is None:
                 continue
-            absent, needed = [], needs_of(module, axes, "extensions")
+            absent, needed = [], [(some, module["target"]) for some in needs_of(module, axes, "extensions")]
             chain = kernels_tools.choose(toolchains, needed)
             missing = "" if chain else "; ".join("glslc %s lacks %s" % (one.version, ", ".join(one.lacks(needed)))
                                                  for one in toolchains)
@@ -271,7 +273,8 @@ def plan(arguments):
                     "module": name, "entry": module["name"], "axes": axes, "access": access,
                     "source": os.path.join(os.path.dirname(path), module["source"]),
                     "includes": arguments.include, "macros": macros, "optimize": module["optimize"],
-                    "extensions": needed, "requires": needs_of(module, axes, "requires"),
+                    "target": module["target"], "extensions": [extension for extension, _ in needed],
+                    "requires": needs_of(module, axes, "requires"),
                     "slots": module["slots"], "push_bytes": module["push_bytes"], "constants": module["constants"],
                     "namespace": arguments.namespace,
                     "reads": mask(module.get("reads")), "writes": mask(module.get("writes")),
@@ -305,12 +308,15 @@ def plan(arguments):
         len(modules), len(variants), len(specs),
         ", ".join("glslc %s%s" % (version, " (%d)" % count if len(used) > 1 else "")
                   for version, count in used.items())))
-    for extension in extensions:
-        chain = kernels_tools.choose(toolchains, [extension])
+    lines = {}
+    for extension, target in extensions:
+        chain = kernels_tools.choose(toolchains, [(extension, target)])
         versions = ", ".join(one.version for one in toolchains)
-        print("kernels: %s: %s" % (extension, "glslc %s lacks it" % versions if not chain else
-                                   "supported by glslc " + chain.version if chain.validates([extension]) else
-                                   "supported, but spirv-val rejects it: modules that use it are not validated"))
+        line = ("glslc %s lacks it" % versions if not chain else
+                "supported by glslc " + chain.version if chain.validates([(extension, target)]) else
+                "supported, but spirv-val rejects it: modules that use it are not validated")
+        lines["kernels: %s: %s" % (extension, line)] = None
+    print("".join(line + "\n" for line in lines), end="")
     if lacking:
         print("kernels: %d modules stay without code" % lacking)
 
@@ -324,7 +330,7 @@ def compile_module(arguments):
         if os.path.exists(old):
             os.remove(old)  # so that a failure can never leave a binary that looks up to date
     # -g keeps the names that the checks need; they are stripped before the module is embedded.
-    command = [spec["glslc"], "--target-env=vulkan1.1", "-fshader-stage=compute", "-Werror", "-g",
+    command = [spec["glslc"], "--target-env=" + spec["target"], "-fshader-stage=compute", "-Werror", "-g",
                *(["-O"] if spec["optimize"] else []), *("-D" + macro for macro in spec["macros"]),
                *itertools.chain(*(("-I", folder) for folder in spec["includes"])),
                "-MD", "-MF", stem + ".d", "-MT", spv, "-o", debug, spec["source"]]
@@ -339,7 +345,7 @@ def compile_module(arguments):
     stripped = kernels_spirv.strip(words)
     with open(debug, "wb") as file:
         file.write(b"".join(word.to_bytes(4, "little") for word in stripped))
-    validate = [spec["validator"], "--target-env", "vulkan1.1", debug]
+    validate = [spec["validator"], "--target-env", spec["target"], debug]
     if spec["validator"] and subprocess.run(validate, check=False).returncode:
         sys.exit("%s (%s): spirv-val rejects it" % (spec["module"], spec["access"]))
     report = {key: spec[key] for key in ("module", "entry", "axes", "access", "extensions", "requires", "slots",

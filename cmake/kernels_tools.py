@@ -12,32 +12,33 @@ def compiler_version(glslc):
     return (re.findall(r"\d{4}\.\d+", line) or [line])[-1]
 
 
-def probe(extension, lines, glslc, spirv_val):
+def probe(extension, target, lines, glslc, spirv_val):
     """(compiles, validates) for a tiny shader that requires the extension; its lines may use what that declares."""
     with tempfile.TemporaryDirectory() as folder:
         source, binary = os.path.join(folder, "probe.comp"), os.path.join(folder, "probe.spv")
         with open(source, "w", encoding="utf-8") as file:
             body = "\n".join(lines or ["void main() {}"])
             file.write("#version 460\n#extension %s : require\n%s\n" % (extension, body))
-        compiles = subprocess.run([glslc, "--target-env=vulkan1.1", "-Werror", "-o", binary, source],
+        compiles = subprocess.run([glslc, "--target-env=" + target, "-Werror", "-o", binary, source],
                                   capture_output=True, check=False).returncode == 0
         validates = compiles and (not spirv_val or subprocess.run(
-            [spirv_val, "--target-env", "vulkan1.1", binary], capture_output=True, check=False).returncode == 0)
+            [spirv_val, "--target-env", target, binary], capture_output=True, check=False).returncode == 0)
         return compiles, validates
 
 
 class Toolchain:
-    """A compiler with its validator, and what they know."""
+    """A compiler with its validator, and what they know of (extension, target)s."""
 
     def __init__(self, glslc, spirv_val, extensions, bodies):
         self.glslc, self.spirv_val, self.version = glslc, spirv_val, compiler_version(glslc)
-        self.probes = {e: probe(e, bodies.get(e), glslc, spirv_val) for e in extensions}
+        self.probes = {(extension, target): probe(extension, target, bodies.get(extension), glslc, spirv_val)
+                       for extension, target in extensions}
 
     def lacks(self, extensions):
-        return [extension for extension in extensions if not self.probes[extension][0]]
+        return [extension for extension, target in extensions if not self.probes[extension, target][0]]
 
     def validates(self, extensions):
-        return all(self.probes[extension][1] for extension in extensions)
+        return all(self.probes[one][1] for one in extensions)
 
 
 def choose(toolchains, extensions):

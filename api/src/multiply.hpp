@@ -51,7 +51,7 @@ struct MultiplyProblem {
 
 /// Where a problem's constants are the device's to choose: the kernel family and the tile that a workgroup
 /// computes. What a tuner measures and a table remembers.
-enum class Family : std::uint32_t { direct, few, shared, coopmat };
+enum class Family : std::uint32_t { direct, few, shared, coopmat, coopmat2 };
 /// Null behind the last one.
 [[nodiscard]] const char* to_string(Family family) noexcept;
 struct Tile {
@@ -132,6 +132,9 @@ inline constexpr std::uint64_t enough_workgroups = 96;
 /// By the matrix units of a GPU (multiply_coopmat.cpp).
 void add_coopmat(std::vector<MultiplyPlan>& out, const MultiplyProblem& problem,
                  const Capabilities& capabilities, Access access, bool all);
+/// By those of whole workgroups; never first, since none was at hand to be measured.
+void add_coopmat2(std::vector<MultiplyPlan>& out, const MultiplyProblem& problem,
+                  const Capabilities& capabilities, Access access, bool all);
 [[nodiscard]] bool coopmat_first(const MultiplyProblem& problem, const Capabilities& capabilities);
 
 /// The product with the roles of A and B exchanged: Cᵀ = Bᵀ·Aᵀ.

@@ -21,6 +21,8 @@ const char* to_string(Family family) noexcept {
             return "shared";
         case Family::coopmat:
             return "coopmat";
+        case Family::coopmat2:
+            return "coopmat2";
     }
     return nullptr;
 }
@@ -105,6 +107,8 @@ std::vector<MultiplyPlan> candidates(const MultiplyProblem& problem, const Capab
         for (const bool exchange : roles) add(few(false), exchange);
         for (const bool exchange : roles) add(shared(false), exchange);
         for (const bool exchange : roles) add(coopmat(false), exchange);
+        for (const bool exchange : roles)
+            add([&](const MultiplyProblem& p) { add_coopmat2(found, p, caps, access, all); }, exchange);
     }
     // Columns of a compressed weight are not cut: a kernel that needs more workgroups than there may be is
     // none.

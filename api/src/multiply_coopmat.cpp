@@ -11,6 +11,7 @@ namespace danaus::detail {
 namespace {
 
 using Kernel = kernels::MatmulCoopmat;
+using Kernel2 = kernels::MatmulCoopmat2;
 
 struct Block {
     std::uint32_t m, n, k;                  ///< of a workgroup
@@ -24,6 +25,10 @@ constexpr Block blocks[] = {{128, 128, 16, {64, 32}, {32, 32}, {32, 16}},
                             {128, 128, 32, {64, 32}, {32, 32}, {32, 16}},
                             {64, 64, 32, {32, 32}, {32, 16}, {32, 16}},
                             {32, 32, 32, {16, 16}, {16, 16}, {16, 16}}};
+
+// Their sums must fit into the shared memory that their operands take.
+constexpr Block blocks_of_workgroups[] = {
+    {64, 64, 64, {}, {}, {}}, {64, 64, 32, {}, {}, {}}, {32, 32, 32, {}, {}, {}}};
 
 // Below it in any direction the blocks are mostly empty.
 constexpr std::uint64_t least_size = 64;
@@ -46,43 +51,55 @@ std::vector<CooperativeMatrix> shapes_of(const Capabilities& caps, MatrixElement
     return shapes;
 }
 
+template <typename Any>
 bool serves(const MultiplyProblem& p, const Capabilities& caps, Access access) {
     const auto element = element_of(p.b.type);
     if (!element || p.a.type != p.b.type || p.a_panel) return false;
-    Kernel any;
-    any.element = *element == MatrixElement::f16 ? Kernel::Element::f16 : Kernel::Element::bf16;
+    Any any;
+    any.element = *element == MatrixElement::f16 ? Any::Element::f16 : Any::Element::bf16;
     return unusable_reason(any.kernel(), caps, access).empty();
 }
 
-// What does not depend on block and shape.
-Kernel common(const MultiplyProblem& p, const Capabilities& caps) {
-    Kernel kernel;
-    kernel.weight = is_sparse(p) ? Kernel::Weight::sparse24 : Kernel::Weight::dense;
-    kernel.element = p.b.type == DataType::f16 ? Kernel::Element::f16 : Kernel::Element::bf16;
+// What both kinds share.
+template <typename Any>
+Any common(const MultiplyProblem& p, const Block& block) {
+    Any kernel;
+    kernel.weight = is_sparse(p) ? Any::Weight::sparse24 : Any::Weight::dense;
+    kernel.element = p.b.type == DataType::f16 ? Any::Element::f16 : Any::Element::bf16;
     const Stored stored = stored_as(p);
     stored.apply(kernel);
     kernel.c_layout = stored.pairs ? 1 : 0;
     kernel.a_layout = block_layout_a(p);
     kernel.b_layout = block_layout_b(p);
-    kernel.subgroup = caps.matrix_subgroup_size;
+    kernel.block_m = block.m;
+    kernel.block_n = block.n;
+    kernel.block_k = block.k;
+    kernel.exact =
+        (p.m % block.m == 0 ? 1u : 0u) | (p.n % block.n == 0 ? 2u : 0u) | (p.k % block.k == 0 ? 4u : 0u);
     return kernel;
+}
+
+MultiplyPlan plan_of(Family family, const MultiplyProblem& p, const Block& block,
+                     const kernels::Kernel& kernel) {
+    MultiplyPlan plan;
+    plan.problem = p;
+    plan.kernel = kernel;
+    plan.grid = {divide_up(p.n, block.n), p.outer * p.inner, divide_up(p.m, block.m)};
+    plan.tile = {family, kernels::workgroup_size(kernel)[0], block.m, block.n, block.k, false};
+    return plan;
 }
 
 // The kernel for a block, with the first shape that fits it.
 std::optional<kernels::Kernel> kernel_of(const MultiplyProblem& p, const Capabilities& caps,
                                          const Block& block, const std::vector<CooperativeMatrix>& shapes) {
-    Kernel kernel = common(p, caps);
+    Kernel kernel = common<Kernel>(p, block);
+    kernel.subgroup = caps.matrix_subgroup_size;
     const auto& sub = kernel.subgroup >= 32   ? block.sub
                       : kernel.subgroup >= 16 ? block.sub_of16
                                               : block.sub_of8;
-    kernel.block_m = block.m;
-    kernel.block_n = block.n;
-    kernel.block_k = block.k;
     kernel.sub_m = sub[0];
     kernel.sub_n = sub[1];
     kernel.local_size = block.m / sub[0] * (block.n / sub[1]) * kernel.subgroup;
-    kernel.exact =
-        (p.m % block.m == 0 ? 1u : 0u) | (p.n % block.n == 0 ? 2u : 0u) | (p.k % block.k == 0 ? 4u : 0u);
     for (const CooperativeMatrix& shape : shapes) {
         kernel.matrix_m = shape.m;
         kernel.matrix_n = shape.n;
@@ -102,7 +119,7 @@ bool coopmat_first(const MultiplyProblem& p, const Capabilities& caps) {
 
 void add_coopmat(std::vector<MultiplyPlan>& out, const MultiplyProblem& p, const Capabilities& caps,
                  Access access, bool all) {
-    if (!serves(p, caps, access)) return;
+    if (!serves<Kernel>(p, caps, access)) return;
     const auto shapes = shapes_of(caps, *element_of(p.b.type));
     const std::size_t begin = out.size();
     // The first block that makes enough workgroups, else the smallest; then the others.
@@ -114,15 +131,23 @@ void add_coopmat(std::vector<MultiplyPlan>& out, const MultiplyProblem& p, const
             if ((enough || last) != preferred) continue;
             const auto kernel = kernel_of(p, caps, block, shapes);
             if (!kernel) continue;
-            MultiplyPlan plan;
-            plan.problem = p;
-            plan.kernel = *kernel;
-            plan.grid = {columns, p.outer * p.inner, rows};
-            plan.tile = {
-                Family::coopmat, kernels::workgroup_size(*kernel)[0], block.m, block.n, block.k, false};
-            out.push_back(std::move(plan));
+            out.push_back(plan_of(Family::coopmat, p, block, *kernel));
             if (!all && out.size() > begin) return;
         }
+}
+
+void add_coopmat2(std::vector<MultiplyPlan>& out, const MultiplyProblem& p, const Capabilities& caps,
+                  Access access, bool all) {
+    if (!all || !serves<Kernel2>(p, caps, access)) return;
+    for (const Block& block : blocks_of_workgroups) {
+        Kernel2 kernel = common<Kernel2>(p, block);
+        for (const std::uint32_t lanes : {256u, 128u, 64u}) {
+            kernel.local_size = lanes;
+            kernel.tile_rows = block.m * block.n / (2 * lanes);
+            const kernels::Kernel one = kernel.kernel();
+            if (unfit_reason(one, caps).empty()) out.push_back(plan_of(Family::coopmat2, p, block, one));
+        }
+    }
 }
 
 }  // namespace danaus::detail

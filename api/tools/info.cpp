@@ -69,6 +69,7 @@ std::vector<std::pair<std::string, bool>> features_of(const Capabilities& c) {
             {"subgroup_size_control", c.subgroup_size_control},
             {"compute_full_subgroups", c.compute_full_subgroups},
             {"vulkan_memory_model", c.vulkan_memory_model},
+            {"memory_model_device_scope", c.memory_model_device_scope},
             {"cooperative_matrix", c.cooperative_matrix},
             {"shader_bfloat16", c.shader_bfloat16},
             {"matrix_bfloat16", c.matrix_bfloat16},
@@ -136,7 +137,7 @@ Json to_json(const Capabilities& c, std::size_t index) {
 void print_device(const Capabilities& c, std::size_t index) {
     fmt::print("{}: {}\n", index, c.name);
     const auto line = [](const std::string& name, const std::string& value) {
-        fmt::print("   {:<26}{}\n", name, value);
+        fmt::print("   {:<28}{}\n", name, value);
     };
     line("type", danaus::to_string(c.type));
     line("uuid", danaus::uuid_to_string(c.device_uuid));

@@ -30,8 +30,9 @@ FeatureChain::FeatureChain(const Capabilities& c, void* tail) {
         matrix_.cooperativeMatrix = VK_TRUE;
         link(matrix_, CooperativeMatrixFeatures::type, chain);
     }
-    if (c.vulkan_memory_model) {
-        memory_model_.vulkanMemoryModel = VK_TRUE;
+    if (c.vulkan_memory_model || c.memory_model_device_scope) {
+        memory_model_.vulkanMemoryModel = c.vulkan_memory_model ? VK_TRUE : VK_FALSE;
+        memory_model_.vulkanMemoryModelDeviceScope = c.memory_model_device_scope ? VK_TRUE : VK_FALSE;
         link(memory_model_, VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_MEMORY_MODEL_FEATURES, chain);
     }
     if (c.shader_bfloat16) {
@@ -54,7 +55,7 @@ std::vector<const char*> required_extensions(const Capabilities& c) {
         if (c.buffer_device_address) names.push_back(VK_KHR_BUFFER_DEVICE_ADDRESS_EXTENSION_NAME);
         if (c.shader_float16) names.push_back(VK_KHR_SHADER_FLOAT16_INT8_EXTENSION_NAME);
     }
-    if (c.api_version < VK_API_VERSION_1_2 && c.vulkan_memory_model)
+    if (c.api_version < VK_API_VERSION_1_2 && (c.vulkan_memory_model || c.memory_model_device_scope))
         names.push_back(VK_KHR_VULKAN_MEMORY_MODEL_EXTENSION_NAME);
     if (c.api_version < VK_API_VERSION_1_3 && (c.subgroup_size_control || c.compute_full_subgroups))
         names.push_back(VK_EXT_SUBGROUP_SIZE_CONTROL_EXTENSION_NAME);

@@ -34,7 +34,7 @@ constexpr Place workgroup_scope{CooperativeMatrix2Features::type,
 constexpr Place flexible_dimensions{CooperativeMatrix2Features::type,
                                     offsetof(CooperativeMatrix2Features, flexibleDimensions)};
 
-constexpr std::array<Feature, 12> features{{
+constexpr std::array<Feature, 13> features{{
     {&Capabilities::timeline_semaphore,
      {{PLACE(TIMELINE_SEMAPHORE, VkPhysicalDeviceTimelineSemaphoreFeatures, timelineSemaphore),
        PLACE(VULKAN_1_2, VkPhysicalDeviceVulkan12Features, timelineSemaphore)}}},
@@ -56,6 +56,9 @@ constexpr std::array<Feature, 12> features{{
     {&Capabilities::vulkan_memory_model,
      {{PLACE(VULKAN_MEMORY_MODEL, VkPhysicalDeviceVulkanMemoryModelFeatures, vulkanMemoryModel),
        PLACE(VULKAN_1_2, VkPhysicalDeviceVulkan12Features, vulkanMemoryModel)}}},
+    {&Capabilities::memory_model_device_scope,
+     {{PLACE(VULKAN_MEMORY_MODEL, VkPhysicalDeviceVulkanMemoryModelFeatures, vulkanMemoryModelDeviceScope),
+       PLACE(VULKAN_1_2, VkPhysicalDeviceVulkan12Features, vulkanMemoryModelDeviceScope)}}},
     // No version has taken these up.
     {&Capabilities::cooperative_matrix, {{cooperative_matrix, cooperative_matrix}}},
     {&Capabilities::shader_bfloat16, {{bfloat16, bfloat16}}},

@@ -17,10 +17,22 @@ namespace {
 
 // Whether matrices of this element can be multiplied with sums in f32 by kernels of the table.
 bool multiplies(const Capabilities& c, MatrixElement element) {
-    return c.cooperative_matrix && c.vulkan_memory_model && c.compute_full_subgroups &&
-           (element == MatrixElement::bf16 ? c.shader_bfloat16 && c.matrix_bfloat16 : c.shader_float16) &&
+    return c.cooperative_matrix && c.vulkan_memory_model && c.memory_model_device_scope &&
+           (element == MatrixElement::bf16 ? c.shader_bfloat16 && c.matrix_bfloat16 : c.shader_float16);
+}
+
+bool subgroups_multiply(const Capabilities& c, MatrixElement element) {
+    return multiplies(c, element) && c.compute_full_subgroups &&
            std::any_of(c.cooperative_matrices.begin(), c.cooperative_matrices.end(),
                        [&](const CooperativeMatrix& shape) { return shape.multiplies(element); });
+}
+
+// Their extension is written in SPIR-V 1.6.
+bool workgroups_multiply(const Capabilities& c, MatrixElement element) {
+    return multiplies(c, element) && c.matrix_workgroup_scope && c.matrix_flexible_dimensions &&
+           c.api_version >= VK_API_VERSION_1_3 &&
+           std::any_of(c.workgroup_matrices.begin(), c.workgroup_matrices.end(),
+                       [&](const WorkgroupMatrix& shape) { return shape.steps.multiplies(element); });
 }
 
 }  // namespace
@@ -32,8 +44,10 @@ bool Capabilities::has(const std::string& requirement) const {
     if (requirement == "subgroup_arithmetic") return subgroup_arithmetic;
     if (requirement == "subgroup_shuffle") return subgroup_shuffle;
     if (requirement == "subgroup_size_control") return subgroup_size_control;
-    if (requirement == "cooperative_matrix_f16") return multiplies(*this, MatrixElement::f16);
-    if (requirement == "cooperative_matrix_bf16") return multiplies(*this, MatrixElement::bf16);
+    if (requirement == "cooperative_matrix_f16") return subgroups_multiply(*this, MatrixElement::f16);
+    if (requirement == "cooperative_matrix_bf16") return subgroups_multiply(*this, MatrixElement::bf16);
+    if (requirement == "workgroup_matrix_f16") return workgroups_multiply(*this, MatrixElement::f16);
+    if (requirement == "workgroup_matrix_bf16") return workgroups_multiply(*this, MatrixElement::bf16);
     throw Error(ErrorKind::unsupported, "unknown capability '" + requirement + "' in the kernel table");
 }
 
@@ -227,6 +241,9 @@ Capabilities query_capabilities(const InstanceTable& vk, VkPhysicalDevice device
                               (sizes.requiredSubgroupSizeStages & VK_SHADER_STAGE_COMPUTE_BIT) != 0;
     c.compute_full_subgroups = subgroup_size.computeFullSubgroups == VK_TRUE;
     c.vulkan_memory_model = memory_model.vulkanMemoryModel == VK_TRUE;
+    c.memory_model_device_scope = memory_model.vulkanMemoryModelDeviceScope == VK_TRUE;
+    // With the one and without the other, kernels that know nothing of either could not use atomics.
+    if (!c.memory_model_device_scope) c.vulkan_memory_model = false;
     c.shader_bfloat16 = bfloat16.shaderBFloat16Type == VK_TRUE;
     c.matrix_bfloat16 = bfloat16.shaderBFloat16CooperativeMatrix == VK_TRUE;
     c.matrix_workgroup_scope = matrix2.workgroupScope == VK_TRUE;

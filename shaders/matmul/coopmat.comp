@@ -22,15 +22,7 @@
 #extension GL_KHR_shader_subgroup_basic : require
 #extension GL_KHR_memory_scope_semantics : require
 #extension GL_KHR_cooperative_matrix : require
-#if defined(ELEMENT_F16)
-#extension GL_EXT_shader_explicit_arithmetic_types_float16 : require
-#define MATRIX_ELEMENT float16_t
-#elif defined(ELEMENT_BF16)
-#extension GL_EXT_bfloat16 : require
-#define MATRIX_ELEMENT bfloat16_t
-#else
-#error "the build defines ELEMENT_F16 or ELEMENT_BF16"
-#endif
+#include "matrix_element.glsl"
 
 #define TILE_FIRST_ROW 0
 #define TILE_COLUMN(c) (first_column + (c))
@@ -50,40 +42,7 @@
 #include "multiply.glsl"
 #include "tile_store.glsl"
 
-// Both halves; A's part and B's have room for either order.
-const uint WORDS_A = BLOCK_M * (BLOCK_K / 2 + 4);
-const uint WORDS_B = BLOCK_N * (BLOCK_K / 2 + 4);
-shared uint block[2 * (WORDS_A + WORDS_B)];
-#include "tile_words.glsl"
-
-const uint SHARE_A = BLOCK_M * BLOCK_K / 2 / LANES;  // words of an invocation, a multiple of 4
-const uint SHARE_B = BLOCK_N * BLOCK_K / 2 / LANES;
-uint a_next[SHARE_A];
-uint b_next[SHARE_B];
-
-void load_a(uint k) {
-    LOAD_SHARE(MATRIX_A, A_LAYOUT, batch_a, gl_WorkGroupID.z * BLOCK_M, size_m, stride_a_m, stride_a_k, BLOCK_M, SHARE_A, k,
-               a_next);
-}
-
-#if defined(WEIGHT_DENSE)
-const uint UNIT_WORDS_B = (B_LAYOUT & 1) != 0 ? RUN / 2 : 1;
-
-void load_b(uint k) {
-    LOAD_SHARE(MATRIX_B, B_LAYOUT, batch_b, gl_WorkGroupID.x * BLOCK_N, size_n, stride_b_n, stride_b_k, BLOCK_N, SHARE_B, k,
-               b_next);
-}
-#elif defined(WEIGHT_SPARSE24)
-#include "words_sparse24.glsl"
-#else
-#error "the build defines WEIGHT_DENSE or WEIGHT_SPARSE24"
-#endif
-
-void keep_blocks(uint half_) {
-    const uint base = half_ * (WORDS_A + WORDS_B);
-    KEEP_SHARE(A_LAYOUT, BLOCK_M, unit_words(A_LAYOUT), SHARE_A, base, a_next);
-    KEEP_SHARE(B_LAYOUT, BLOCK_N, UNIT_WORDS_B, SHARE_B, base + WORDS_A, b_next);
-}
+#include "blocks_words.glsl"
 
 const uint FRAGMENTS_M = SUB_M / MATRIX_M;
 const uint FRAGMENTS_N = SUB_N / MATRIX_N;
@@ -92,17 +51,11 @@ uint sub_column = gl_SubgroupID % (BLOCK_N / SUB_N) * SUB_N;
 
 coopmat<float, gl_ScopeSubgroup, MATRIX_M, MATRIX_N, gl_MatrixUseAccumulator> sums[FRAGMENTS_M * FRAGMENTS_N];
 
-// The word of `block` at which the fragment of an operand at (line, k) begins.
-uint fragment_word(uint layout_, uint lines, uint line, uint k) {
-    return along_k(layout_) ? line * pitch_words(layout_, lines) + k / 2 : k * pitch_words(layout_, lines) + line / 2;
-}
-
 void multiply_block(uint half_) {
-    const uint base = half_ * (WORDS_A + WORDS_B);
     [[unroll]] for (uint k = 0; k < BLOCK_K; k += MATRIX_K) {
         coopmat<MATRIX_ELEMENT, gl_ScopeSubgroup, MATRIX_M, MATRIX_K, gl_MatrixUseA> a[FRAGMENTS_M];
         [[unroll]] for (uint i = 0; i < FRAGMENTS_M; ++i) {
-            const uint at = base + fragment_word(A_LAYOUT, BLOCK_M, sub_row + i * MATRIX_M, k);
+            const uint at = block_a(half_) + fragment_word(A_LAYOUT, BLOCK_M, sub_row + i * MATRIX_M, k);
             if (along_k(A_LAYOUT))
                 coopMatLoad(a[i], block, at, pitch_words(A_LAYOUT, BLOCK_M), gl_CooperativeMatrixLayoutRowMajor);
             else
@@ -110,7 +63,7 @@ void multiply_block(uint half_) {
         }
         [[unroll]] for (uint j = 0; j < FRAGMENTS_N; ++j) {
             coopmat<MATRIX_ELEMENT, gl_ScopeSubgroup, MATRIX_K, MATRIX_N, gl_MatrixUseB> b;
-            const uint at = base + WORDS_A + fragment_word(B_LAYOUT, BLOCK_N, sub_column + j * MATRIX_N, k);
+            const uint at = block_b(half_) + fragment_word(B_LAYOUT, BLOCK_N, sub_column + j * MATRIX_N, k);
             if (along_k(B_LAYOUT))
                 coopMatLoad(b, block, at, pitch_words(B_LAYOUT, BLOCK_N), gl_CooperativeMatrixLayoutColumnMajor);
             else

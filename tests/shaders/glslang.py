@@ -35,7 +35,7 @@ def build(path, glslang, folder, lacking):
     if missing:
         return name, "", "glslang lacks " + ", ".join(missing)
     binary = os.path.join(folder, os.path.basename(path) + ".spv")
-    wrong = run([glslang, "-V", "--target-env", "vulkan1.1", "-S", "comp", *("-D" + macro for macro in spec["macros"]),
+    wrong = run([glslang, "-V", "--target-env", spec["target"], "-S", "comp", *("-D" + macro for macro in spec["macros"]),
                  *("-I" + include for include in spec["includes"]), "-o", binary, spec["source"]])
     if not wrong:
         with open(binary, "rb") as file:
@@ -44,7 +44,7 @@ def build(path, glslang, folder, lacking):
             except kernels_spirv.SpirvError as error:
                 wrong = str(error)
     if not wrong and spec["validator"]:
-        wrong = run([spec["validator"], "--target-env", "vulkan1.1", binary])
+        wrong = run([spec["validator"], "--target-env", spec["target"], binary])
     return name, wrong, ""
 
 

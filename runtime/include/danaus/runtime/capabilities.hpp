@@ -94,14 +94,15 @@ struct Capabilities {
     bool storage_16bit = false;
     bool subgroup_arithmetic = false;
     bool subgroup_shuffle = false;
-    bool subgroup_size_control = false;                   ///< a compute kernel may ask for a subgroup size
-    bool compute_full_subgroups = false;                  ///< and for subgroups without missing lanes
-    bool vulkan_memory_model = false;                     ///< which cooperative matrices are written for
-    bool shader_bfloat16 = false;                         ///< VK_KHR_shader_bfloat16
-    bool matrix_bfloat16 = false;                         ///< in cooperative matrices
-    bool matrix_workgroup_scope = false;                  ///< VK_NV_cooperative_matrix2: of whole workgroups
-    bool matrix_flexible_dimensions = false;              ///< likewise: multiples of a step
-    bool cooperative_matrix = false;                      ///< VK_KHR_cooperative_matrix
+    bool subgroup_size_control = false;       ///< a compute kernel may ask for a subgroup size
+    bool compute_full_subgroups = false;      ///< and for subgroups without missing lanes
+    bool vulkan_memory_model = false;         ///< which cooperative matrices are written for
+    bool memory_model_device_scope = false;   ///< its atomics, which stores of 16-bit elements are
+    bool shader_bfloat16 = false;             ///< VK_KHR_shader_bfloat16
+    bool matrix_bfloat16 = false;             ///< in cooperative matrices
+    bool matrix_workgroup_scope = false;      ///< VK_NV_cooperative_matrix2: of whole workgroups
+    bool matrix_flexible_dimensions = false;  ///< likewise: multiples of a step
+    bool cooperative_matrix = false;          ///< VK_KHR_cooperative_matrix
     std::vector<CooperativeMatrix> cooperative_matrices;  ///< of subgroups
     std::vector<WorkgroupMatrix> workgroup_matrices;
     bool portability_subset = false;  ///< the driver is a layered one (MoltenVK)
