@@ -2,6 +2,14 @@
 #include "physical_device.hpp"
 
 namespace danaus::runtime {
+namespace {
+
+// The second extension needs the first.
+bool extends_matrices(const Capabilities& c) {
+    return c.cooperative_matrix && (c.matrix_workgroup_scope || c.matrix_flexible_dimensions);
+}
+
+}  // namespace
 
 FeatureChain::FeatureChain(const Capabilities& c, void* tail) {
     void* chain = tail;
@@ -40,7 +48,7 @@ FeatureChain::FeatureChain(const Capabilities& c, void* tail) {
         bfloat16_.shaderBFloat16CooperativeMatrix = c.matrix_bfloat16 ? VK_TRUE : VK_FALSE;
         link(bfloat16_, Bfloat16Features::type, chain);
     }
-    if (c.matrix_workgroup_scope || c.matrix_flexible_dimensions) {
+    if (extends_matrices(c)) {
         matrix2_.workgroupScope = c.matrix_workgroup_scope ? VK_TRUE : VK_FALSE;
         matrix2_.flexibleDimensions = c.matrix_flexible_dimensions ? VK_TRUE : VK_FALSE;
         link(matrix2_, CooperativeMatrix2Features::type, chain);
@@ -61,8 +69,7 @@ std::vector<const char*> required_extensions(const Capabilities& c) {
         names.push_back(VK_EXT_SUBGROUP_SIZE_CONTROL_EXTENSION_NAME);
     if (c.cooperative_matrix) names.push_back(cooperative_matrix_extension);
     if (c.shader_bfloat16) names.push_back(bfloat16_extension);
-    if (c.matrix_workgroup_scope || c.matrix_flexible_dimensions)
-        names.push_back(cooperative_matrix2_extension);
+    if (extends_matrices(c)) names.push_back(cooperative_matrix2_extension);
     if (c.portability_subset) names.push_back("VK_KHR_portability_subset");
     return names;
 }
