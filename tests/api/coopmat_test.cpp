@@ -139,7 +139,7 @@ TEST_F(Coopmat, CandidatesKeepTheirPromises) {
     });
     // Every device has the large, the medium and the small block.
     for (std::size_t i = 0; i < devices.size(); ++i)
-        for (const std::uint32_t block : {128 * 16, 128 * 32, 64 * 32, 32 * 32})
+        for (const std::uint32_t block : {128u * 16, 128u * 32, 64u * 32, 32u * 32})
             EXPECT_GT((seen[{i, block}]), 100) << i;
 }
 
