@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <optional>
+#include <span>
 
 namespace danaus::detail {
 namespace {
@@ -14,21 +15,29 @@ using Kernel = kernels::MatmulCoopmat;
 using Kernel2 = kernels::MatmulCoopmat2;
 
 struct Block {
-    std::uint32_t m, n, k;                  ///< of a workgroup
-    std::array<std::uint32_t, 2> sub;       ///< rows and columns of a subgroup of 32 lanes and more
-    std::array<std::uint32_t, 2> sub_of16;  ///< of one of 16 lanes
-    std::array<std::uint32_t, 2> sub_of8;
+    std::uint32_t m, n, k;       ///< of a workgroup
+    std::uint32_t sub_m, sub_n;  ///< of a subgroup
 };
 
 // Large, medium, small: guesses from public kernels, none of them timed. No lane has more than 64 sums.
-constexpr Block blocks[] = {{128, 128, 16, {64, 32}, {32, 32}, {32, 16}},
-                            {128, 128, 32, {64, 32}, {32, 32}, {32, 16}},
-                            {64, 64, 32, {32, 32}, {32, 16}, {32, 16}},
-                            {32, 32, 32, {16, 16}, {16, 16}, {16, 16}}};
+constexpr Block blocks_of32[] = {
+    {128, 128, 16, 64, 32}, {128, 128, 32, 64, 32}, {64, 64, 32, 32, 32}, {32, 32, 32, 16, 16}};
+// Where subgroups are narrower, each lane loads and adds more, and has no more registers: larger parts spill
+// on Battlemage.
+constexpr Block blocks_of16[] = {{32, 32, 16, 16, 16}};
+constexpr Block blocks_of8[] = {{128, 128, 16, 32, 16}, {64, 64, 16, 16, 16}, {32, 32, 16, 16, 16}};
+
+std::span<const Block> blocks_of(const Capabilities& caps) {
+    if (caps.matrix_subgroup_size >= 32) return blocks_of32;
+    if (caps.matrix_subgroup_size >= 16) return blocks_of16;
+    // A GPU that multiplies matrices in a quarter of its usual subgroups (Arc Alchemist) spills with every
+    // block.
+    return caps.matrix_subgroup_size == caps.subgroup_size ? std::span<const Block>(blocks_of8)
+                                                           : std::span<const Block>();
+}
 
 // Their sums must fit into the shared memory that their operands take.
-constexpr Block blocks_of_workgroups[] = {
-    {64, 64, 64, {}, {}, {}}, {64, 64, 32, {}, {}, {}}, {32, 32, 32, {}, {}, {}}};
+constexpr Block blocks_of_workgroups[] = {{64, 64, 64, 0, 0}, {64, 64, 32, 0, 0}, {32, 32, 32, 0, 0}};
 
 // Below it in any direction the blocks are mostly empty.
 constexpr std::uint64_t least_size = 64;
@@ -94,12 +103,9 @@ std::optional<kernels::Kernel> kernel_of(const MultiplyProblem& p, const Capabil
                                          const Block& block, const std::vector<CooperativeMatrix>& shapes) {
     Kernel kernel = common<Kernel>(p, block);
     kernel.subgroup = caps.matrix_subgroup_size;
-    const auto& sub = kernel.subgroup >= 32   ? block.sub
-                      : kernel.subgroup >= 16 ? block.sub_of16
-                                              : block.sub_of8;
-    kernel.sub_m = sub[0];
-    kernel.sub_n = sub[1];
-    kernel.local_size = block.m / sub[0] * (block.n / sub[1]) * kernel.subgroup;
+    kernel.sub_m = block.sub_m;
+    kernel.sub_n = block.sub_n;
+    kernel.local_size = block.m / block.sub_m * (block.n / block.sub_n) * kernel.subgroup;
     for (const CooperativeMatrix& shape : shapes) {
         kernel.matrix_m = shape.m;
         kernel.matrix_n = shape.n;
@@ -114,7 +120,7 @@ std::optional<kernels::Kernel> kernel_of(const MultiplyProblem& p, const Capabil
 
 bool coopmat_first(const MultiplyProblem& p, const Capabilities& caps) {
     return caps.type != DeviceType::cpu && std::min({p.m, p.n, p.k}) >= least_size &&
-           divide_up(p.n, blocks[0].n) <= caps.max_workgroup_count[0];
+           divide_up(p.n, 32) <= caps.max_workgroup_count[0];
 }
 
 void add_coopmat(std::vector<MultiplyPlan>& out, const MultiplyProblem& p, const Capabilities& caps,
@@ -122,11 +128,12 @@ void add_coopmat(std::vector<MultiplyPlan>& out, const MultiplyProblem& p, const
     if (!serves<Kernel>(p, caps, access)) return;
     const auto shapes = shapes_of(caps, *element_of(p.b.type));
     const std::size_t begin = out.size();
+    const std::span<const Block> blocks = blocks_of(caps);
     // The first block that makes enough workgroups, else the smallest; then the others.
     for (const bool preferred : {true, false})
         for (const Block& block : blocks) {
             const std::uint64_t columns = divide_up(p.n, block.n), rows = divide_up(p.m, block.m);
-            const bool last = &block == std::end(blocks) - 1;
+            const bool last = &block == &blocks.back();
             const bool enough = columns * rows * p.outer * p.inner >= enough_workgroups;
             if ((enough || last) != preferred) continue;
             const auto kernel = kernel_of(p, caps, block, shapes);
