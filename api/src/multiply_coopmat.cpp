@@ -22,7 +22,7 @@ struct Block {
 // Large, medium, small: guesses from public kernels, none of them timed. No lane has more than 64 sums.
 constexpr Block blocks_of32[] = {
     {128, 128, 16, 64, 32}, {128, 128, 32, 64, 32}, {64, 64, 32, 32, 32}, {32, 32, 32, 16, 16}};
-// Where subgroups are narrower, each lane loads and adds more, and has no more registers: larger parts spill
+// Where subgroups are narrower, each lane loads and adds more, and has no more registers: larger blocks spill
 // on Battlemage.
 constexpr Block blocks_of16[] = {{32, 32, 16, 16, 16}};
 constexpr Block blocks_of8[] = {{128, 128, 16, 32, 16}, {64, 64, 16, 16, 16}, {32, 32, 16, 16, 16}};
