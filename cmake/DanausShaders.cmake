@@ -19,9 +19,19 @@ execute_process(COMMAND "${Python3_EXECUTABLE}" -c "import sys; print(sys.execut
 set(DANAUS_PYTHON "${danaus_python}" CACHE INTERNAL "")
 find_program(DANAUS_GLSLC glslc HINTS "$ENV{VULKAN_SDK}/bin" DOC "GLSL to SPIR-V compiler (shaderc)")
 find_program(DANAUS_SPIRV_VAL spirv-val HINTS "$ENV{VULKAN_SDK}/bin" DOC "SPIR-V validator (SPIRV-Tools)")
+# A newer compiler for the modules that the first one lacks the extensions of (`./dev setup` puts one there).
+foreach(tool IN ITEMS glslc spirv-val)
+    string(TOUPPER "DANAUS_NEWER_${tool}" variable)
+    string(REPLACE "-" "_" variable "${variable}")
+    if(NOT EXISTS "${${variable}}")
+        unset(${variable} CACHE) # what was found once and is gone is looked for again
+    endif()
+    find_program(${variable} ${tool} PATHS "${CMAKE_CURRENT_LIST_DIR}/../.deps/glsl" NO_DEFAULT_PATH
+        DOC "a second ${tool}, for what the first one is too old for")
+endforeach()
 set(DANAUS_KERNELS_PY "${CMAKE_CURRENT_LIST_DIR}/kernels.py" CACHE INTERNAL "")
 set(DANAUS_KERNELS_SCRIPTS "${CMAKE_CURRENT_LIST_DIR}/kernels.py" "${CMAKE_CURRENT_LIST_DIR}/kernels_cpp.py"
-    "${CMAKE_CURRENT_LIST_DIR}/kernels_spirv.py" CACHE INTERNAL "")
+    "${CMAKE_CURRENT_LIST_DIR}/kernels_spirv.py" "${CMAKE_CURRENT_LIST_DIR}/kernels_tools.py" CACHE INTERNAL "")
 set(DANAUS_ACCESS_INCLUDE "${CMAKE_CURRENT_LIST_DIR}/../runtime/include" CACHE INTERNAL "")
 
 function(danaus_add_kernel_table target)
@@ -39,6 +49,16 @@ function(danaus_add_kernel_table target)
     else()
         message(WARNING "spirv-val was not found: shaders are compiled but not validated. "
             "It comes with SPIRV-Tools and with the Vulkan SDK; -DDANAUS_SPIRV_VAL=<path> names it.")
+    endif()
+    set(tools --glslc "${DANAUS_GLSLC}" "--spirv-val=${validator}")
+    set(compilers "${DANAUS_GLSLC}")
+    if(DANAUS_NEWER_GLSLC)
+        set(newer_validator "")
+        if(DANAUS_NEWER_SPIRV_VAL)
+            set(newer_validator "${DANAUS_NEWER_SPIRV_VAL}")
+        endif()
+        list(APPEND tools --glslc "${DANAUS_NEWER_GLSLC}" "--spirv-val=${newer_validator}")
+        list(APPEND compilers "${DANAUS_NEWER_GLSLC}")
     endif()
     get_filename_component(json "${arg_JSON}" ABSOLUTE)
     get_filename_component(root "${json}" DIRECTORY)
@@ -60,7 +80,7 @@ function(danaus_add_kernel_table target)
     set(run "${DANAUS_PYTHON}" -B "${DANAUS_KERNELS_PY}")
     list(TRANSFORM arg_INCLUDES PREPEND "--include=" OUTPUT_VARIABLE includes)
     execute_process(
-        COMMAND ${run} plan --json "${json}" --out "${arg_OUTPUT}" --glslc "${DANAUS_GLSLC}" "--spirv-val=${validator}"
+        COMMAND ${run} plan --json "${json}" --out "${arg_OUTPUT}" ${tools}
                 --namespace ${arg_NAMESPACE} ${includes}
         RESULT_VARIABLE failed OUTPUT_VARIABLE summary ERROR_VARIABLE problem OUTPUT_STRIP_TRAILING_WHITESPACE)
     if(failed)
@@ -81,7 +101,7 @@ function(danaus_add_kernel_table target)
         add_custom_command(
             OUTPUT "${base}.spv" "${base}.cpp" "${base}.json"
             COMMAND ${run} compile "${spec}" --out "${base}"
-            DEPENDS "${spec}" "${DANAUS_GLSLC}" ${DANAUS_KERNELS_SCRIPTS}
+            DEPENDS "${spec}" ${compilers} ${DANAUS_KERNELS_SCRIPTS}
             DEPFILE "${base}.d"
             COMMENT "Compiling kernel ${stem}"
             VERBATIM)

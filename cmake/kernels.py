@@ -19,8 +19,11 @@ kernels.json: {"modules": [entry...], "probes": {...}}. An entry has
                             and, or, not, comparisons and + - * // % & |; subgroup_size is that of the device
     reads, writes           slot lists; needed without a descriptor build, which otherwise shows them; checked if given
     requires, extensions    what the device must have, for the runtime; GLSL extensions the compiler must know
+    axis_needs              {"element": {"bf16": {"requires": [...], "extensions": [...]}}}: those of one axis value
     optimize                false turns the SPIR-V optimizer off
-"probes" gives, for an extension, the lines of a tiny shader that uses it, to ask compiler and validator with.
+    target                  the Vulkan version whose SPIR-V it is written in; "vulkan1.1"
+"probes" gives, for an extension, the lines of a tiny shader that uses it, to ask compilers and validators with. Each
+module is built by the first compiler that knows its extensions; without any it stays in the table, without code.
 
 A table of another namespace than the library's is its guest: it has kernels, and the library's types and functions.
 
@@ -29,16 +32,17 @@ Only the python standard library is used. Configuring rewrites a file only when 
 
 import argparse
 import ast
+import collections
 import itertools
 import json
 import os
 import re
 import subprocess
 import sys
-import tempfile
 
 import kernels_cpp
 import kernels_spirv
+import kernels_tools
 
 ACCESSES = ("address", "descriptor")
 MAX_SLOTS, MAX_PUSH_BYTES, MAX_CONSTANTS = 8, 128, 24
@@ -50,8 +54,8 @@ CPP_WORDS = set("""alignas alignof and asm auto bitand bitor bool break case cat
     short signed sizeof static struct switch template this throw true try typedef typeid typename union unsigned using
     virtual void volatile while xor module import kernel
     std modules chosen none""".split())  # the last lines: names the generated functions use themselves
-MODULE_KEYS = {"name", "source", "summary", "slots", "push_bytes", "axes", "exclude", "requires", "extensions",
-               "constants", "access", "optimize", "reads", "writes", "where"}
+MODULE_KEYS = {"name", "source", "summary", "slots", "push_bytes", "axes", "axis_needs", "exclude", "requires",
+               "extensions", "constants", "access", "optimize", "reads", "writes", "where", "target"}
 CONDITION_OPERATORS = {ast.Add: "+", ast.Sub: "-", ast.Mult: "*", ast.FloorDiv: "/", ast.Mod: "%", ast.BitAnd: "&",
                        ast.BitOr: "|", ast.Eq: "==", ast.NotEq: "!=", ast.Lt: "<", ast.LtE: "<=", ast.Gt: ">",
                        ast.GtE: ">="}
@@ -138,14 +142,22 @@ def check_module(module, root):
          "%s: slots is %r, allowed are 1 to %d" % (where, slots, MAX_SLOTS))
     need(type(push) is int and push % 4 == 0 and 8 * slots <= push <= MAX_PUSH_BYTES,
          "%s: push_bytes is %r, allowed are %d to %d in steps of 4" % (where, push, 8 * slots, MAX_PUSH_BYTES))
-    for key, default in (("axes", {}), ("exclude", []), ("requires", []), ("extensions", []), ("constants", []),
-                         ("access", list(ACCESSES)), ("optimize", True), ("where", [])):
+    for key, default in (("axes", {}), ("axis_needs", {}), ("exclude", []), ("requires", []), ("extensions", []),
+                         ("constants", []), ("access", list(ACCESSES)), ("optimize", True), ("where", []),
+                         ("target", "vulkan1.1")):
         need(isinstance(module.setdefault(key, default), type(default)),
              "%s: %s must be a %s" % (where, key, type(default).__name__))
     need(module["access"] and set(module["access"]) <= set(ACCESSES),
          "%s: access must be of %s" % (where, list(ACCESSES)))
-    for requirement in module["requires"]:
-        check_name(requirement, where + ".requires")
+    for axis, needs in module["axis_needs"].items():
+        for value, lists in needs.items():
+            need(value in module["axes"].get(axis, ()),
+                 "%s: axis_needs names %s %s, no axis value" % (where, axis, value))
+            need(set(lists) <= {"requires", "extensions"} and all(type(some) is list for some in lists.values()),
+                 "%s: axis_needs has lists called requires and extensions" % where)
+    for _, axes in variants_of(module):
+        for requirement in needs_of(module, axes, "requires"):
+            check_name(requirement, where + ".requires")
     for key in ("reads", "writes"):
         if key in module:
             need(set(module[key]) <= set(range(slots)), "%s: %s names a slot outside 0 to %d" % (where, key, slots - 1))
@@ -182,6 +194,12 @@ def variants_of(module):
         yield (None if excluded else "_".join([module["name"], *values])), chosen
 
 
+def needs_of(module, axes, key):
+    """What the combination of axis values requires, or its extensions."""
+    return module[key] + [some for axis, value in axes.items()
+                          for some in module["axis_needs"].get(axis, {}).get(value, {}).get(key, [])]
+
+
 def read_table(path):
     with open(path, encoding="utf-8") as file:
         try:
@@ -211,24 +229,12 @@ def write_if_changed(path, text):
         file.write(text)
 
 
-def compiler_version(glslc):
-    """The year.number of "shaderc v2026.4 ...": the last one of the first line is the release itself."""
-    line = subprocess.run([glslc, "--version"], check=True, capture_output=True, text=True).stdout.splitlines()[0]
-    return (re.findall(r"\d{4}\.\d+", line) or [line])[-1]
-
-
-def probe(extension, lines, glslc, spirv_val):
-    """(compiles, validates) for a tiny shader that requires the extension; its lines may use what that declares."""
-    with tempfile.TemporaryDirectory() as folder:
-        source, binary = os.path.join(folder, "probe.comp"), os.path.join(folder, "probe.spv")
-        with open(source, "w", encoding="utf-8") as file:
-            body = "\n".join(lines or ["void main() {}"])
-            file.write("#version 460\n#extension %s : require\n%s\n" % (extension, body))
-        compiles = subprocess.run([glslc, "--target-env=vulkan1.1", "-Werror", "-o", binary, source],
-                                  capture_output=True, check=False).returncode == 0
-        validates = compiles and (not spirv_val or subprocess.run(
-            [spirv_val, "--target-env", "vulkan1.1", binary], capture_output=True, check=False).returncode == 0)
-        return compiles, validates
+def toolchains_of(arguments, modules, bodies):
+    extensions = sorted({(some, module["target"]) for module in modules for _, axes in variants_of(module)
+                         for some in needs_of(module, axes, "extensions")})
+    validators = [*arguments.spirv_val, *[""] * len(arguments.glslc)]
+    return extensions, [kernels_tools.Toolchain(glslc, validator, extensions, bodies)
+                        for glslc, validator in zip(arguments.glslc, validators)]
 
 
 def mask(slots):
@@ -240,20 +246,20 @@ def plan(arguments):
     modules = read_table(path)
     with open(path, encoding="utf-8") as file:
         bodies = json.load(file).get("probes", {})
-    version = compiler_version(arguments.glslc)
-    extensions = sorted({extension for module in modules for extension in module["extensions"]})
-    probes = {e: probe(e, bodies.get(e), arguments.glslc, arguments.spirv_val) for e in extensions}
+    extensions, toolchains = toolchains_of(arguments, modules, bodies)
 
     specs, variants, lacking = {}, [], 0
     for module in modules:
-        missing = [extension for extension in module["extensions"] if not probes[extension][0]]
         for name, axes in variants_of(module):
             if name is None:
                 continue
-            absent = []
+            absent, needed = [], [(some, module["target"]) for some in needs_of(module, axes, "extensions")]
+            chain = kernels_tools.choose(toolchains, needed)
+            missing = "" if chain else "; ".join("glslc %s lacks %s" % (one.version, ", ".join(one.lacks(needed)))
+                                                 for one in toolchains)
             joined = not missing and "descriptor" in module["access"] and module["slots"] > GUARANTEED_SLOTS
             for access in [*ACCESSES, *(["joined"] if joined else [])]:
-                reason = "glslc %s lacks %s" % (version, ", ".join(missing)) if missing else ""
+                reason = missing
                 if access in ACCESSES:
                     if access not in module["access"]:
                         reason = "the module reaches memory by %s only" % module["access"][0]
@@ -267,15 +273,17 @@ def plan(arguments):
                     "module": name, "entry": module["name"], "axes": axes, "access": access,
                     "source": os.path.join(os.path.dirname(path), module["source"]),
                     "includes": arguments.include, "macros": macros, "optimize": module["optimize"],
-                    "extensions": module["extensions"], "requires": module["requires"],
+                    "target": module["target"], "extensions": [extension for extension, _ in needed],
+                    "requires": needs_of(module, axes, "requires"),
                     "slots": module["slots"], "push_bytes": module["push_bytes"], "constants": module["constants"],
                     "namespace": arguments.namespace,
                     "reads": mask(module.get("reads")), "writes": mask(module.get("writes")),
-                    "glslc": arguments.glslc, "glslc_version": version,
-                    "validator": arguments.spirv_val if all(probes[e][1] for e in module["extensions"]) else "",
+                    "glslc": chain.glslc, "glslc_version": chain.version,
+                    "validator": chain.spirv_val if chain.validates(needed) else "",
                 }
             lacking += bool(missing)
-            variants.append({"name": name, "module": module, "absent": absent, "joined": joined,
+            variants.append({"name": name, "module": module, "requires": needs_of(module, axes, "requires"),
+                             "absent": absent, "joined": joined,
                              "reads": mask(module.get("reads")) or 0, "writes": mask(module.get("writes")) or 0})
 
     folder = os.path.join(out, "shaders", "spec")
@@ -295,12 +303,20 @@ def plan(arguments):
     write_if_changed(os.path.join(out, "shaders", "plan.cmake"), "set(danaus_kernel_stems\n%s)\n"
                      % "".join("    %s\n" % stem for stem in specs))
 
-    print("kernels: %d entries, %d modules, %d SPIR-V binaries with glslc %s"
-          % (len(modules), len(variants), len(specs), version))
-    for extension, (compiles, validates) in probes.items():
-        print("kernels: %s: %s" % (extension, "glslc %s lacks it" % version if not compiles else
-                                   "supported" if validates else
-                                   "supported, but spirv-val rejects it: modules that use it are not validated"))
+    used = collections.Counter(spec["glslc_version"] for spec in specs.values())
+    print("kernels: %d entries, %d modules, %d SPIR-V binaries with %s" % (
+        len(modules), len(variants), len(specs),
+        ", ".join("glslc %s%s" % (version, " (%d)" % count if len(used) > 1 else "")
+                  for version, count in used.items())))
+    lines = {}
+    for extension, target in extensions:
+        chain = kernels_tools.choose(toolchains, [(extension, target)])
+        versions = ", ".join(one.version for one in toolchains)
+        line = ("glslc %s lacks it" % versions if not chain else
+                "supported by glslc " + chain.version if chain.validates([(extension, target)]) else
+                "supported, but spirv-val rejects it: modules that use it are not validated")
+        lines["kernels: %s: %s" % (extension, line)] = None
+    print("".join(line + "\n" for line in lines), end="")
     if lacking:
         print("kernels: %d modules stay without code" % lacking)
 
@@ -314,7 +330,7 @@ def compile_module(arguments):
         if os.path.exists(old):
             os.remove(old)  # so that a failure can never leave a binary that looks up to date
     # -g keeps the names that the checks need; they are stripped before the module is embedded.
-    command = [spec["glslc"], "--target-env=vulkan1.1", "-fshader-stage=compute", "-Werror", "-g",
+    command = [spec["glslc"], "--target-env=" + spec["target"], "-fshader-stage=compute", "-Werror", "-g",
                *(["-O"] if spec["optimize"] else []), *("-D" + macro for macro in spec["macros"]),
                *itertools.chain(*(("-I", folder) for folder in spec["includes"])),
                "-MD", "-MF", stem + ".d", "-MT", spv, "-o", debug, spec["source"]]
@@ -329,7 +345,7 @@ def compile_module(arguments):
     stripped = kernels_spirv.strip(words)
     with open(debug, "wb") as file:
         file.write(b"".join(word.to_bytes(4, "little") for word in stripped))
-    validate = [spec["validator"], "--target-env", "vulkan1.1", debug]
+    validate = [spec["validator"], "--target-env", spec["target"], debug]
     if spec["validator"] and subprocess.run(validate, check=False).returncode:
         sys.exit("%s (%s): spirv-val rejects it" % (spec["module"], spec["access"]))
     report = {key: spec[key] for key in ("module", "entry", "axes", "access", "extensions", "requires", "slots",
@@ -368,8 +384,8 @@ def main():
     verb = verbs.add_parser("plan")
     verb.add_argument("--json", required=True)
     verb.add_argument("--out", required=True)
-    verb.add_argument("--glslc", required=True)
-    verb.add_argument("--spirv-val", default="")
+    verb.add_argument("--glslc", action="append", required=True, help="the first that knows a module builds it")
+    verb.add_argument("--spirv-val", action="append", default=[], help="the validator of each compiler, or nothing")
     verb.add_argument("--include", action="append", default=[])
     verb.add_argument("--namespace", default=kernels_cpp.LIBRARY)
     verb.set_defaults(run=plan)

@@ -76,6 +76,9 @@ struct Kernel {
 /// Invocations of a workgroup along x, y and z: the constants local_size[_x], local_size_y and local_size_z.
 [[nodiscard]] std::array<std::uint32_t, 3> workgroup_size(const Kernel& kernel);
 
+/// The value of a constant, null where the kernel's module has none of that name.
+[[nodiscard]] const std::uint32_t* find_constant(const Kernel& kernel, std::string_view name);
+
 /// Bytes of shared memory of a workgroup, by the formula that the shader's own declarations are. 0 without code.
 [[nodiscard]] std::uint32_t shared_bytes(const Kernel& kernel);
 """
@@ -213,6 +216,13 @@ std::array<std::uint32_t, 3> workgroup_size(const Kernel& kernel) {
     return size;
 }
 
+const std::uint32_t* find_constant(const Kernel& kernel, std::string_view name) {
+    const std::span<const ConstantInfo> constants = info(kernel).constants;
+    const auto found = std::ranges::find(constants, name, &ConstantInfo::name);
+    return found == constants.end() ? nullptr
+                                    : &kernel.constants[static_cast<std::size_t>(found - constants.begin())];
+}
+
 std::uint32_t shared_bytes(const Kernel& kernel) {
     const ModuleInfo& module_info = info(kernel);
     return module_info.shared_bytes != nullptr ? module_info.shared_bytes(kernel.constants.data()) : 0;
@@ -304,9 +314,13 @@ def constant_arrays(module):
         yield "constexpr ConstantInfo %s_constants[] = {" % name
         yield from rows
         yield "};"
-    if module["requires"]:
-        yield "constexpr std::string_view %s_requirements[] = {%s};" % (
-            name, ", ".join(map(quoted, module["requires"])))
+
+
+def requirement_arrays(variants):
+    for variant in variants:
+        if variant["requires"]:
+            yield "constexpr std::string_view %s_requirements[] = {%s};" % (
+                variant["name"], ", ".join(map(quoted, variant["requires"])))
 
 
 def condition_function(module):
@@ -338,7 +352,7 @@ def table_row(variant):
         quoted(variant["name"]), quoted(module["source"]), quoted(module["summary"]), module["slots"],
         module["push_bytes"], variant["reads"], variant["writes"],
         "values_of::%s_constants" % module["name"] if module["constants"] else "{}",
-        "values_of::%s_requirements" % module["name"] if module["requires"] else "{}",
+        "values_of::%s_requirements" % variant["name"] if variant["requires"] else "{}",
         ", ".join(codes), ", ".join(map(quoted, variant["absent"])),
         "&detail::%s_joined" % variant["name"] if variant["joined"] else "nullptr",
         "values_of::%s_condition" % module["name"] if module["where"] else "nullptr")
@@ -400,6 +414,7 @@ def source(modules, variants, variants_of, namespace=LIBRARY):
     for module in modules:
         lines += constant_arrays(module)
         lines += condition_function(module)
+    lines += requirement_arrays(variants)
     lines += ["", "}  // namespace values_of"] + SOURCE_ROW.splitlines() + ["constexpr Row rows[] = {"]
     lines += [table_row(variant) for variant in variants]
     lines += ["};"] + SOURCE_TABLE.splitlines() + [""]

@@ -65,6 +65,12 @@ def exceptions(folder=FOLDER):
     return entries
 
 
+def optional(why):
+    """Why a module that cannot run is no fault: it is written for matrix units, and every product has other kernels."""
+    lacking = ("the device lacks cooperative_matrix_", "the device lacks workgroup_matrix_")
+    return "matrix units are optional" if why.startswith(lacking) else None
+
+
 def excuse(identity, module, folder=FOLDER):
     """Why `module` may spill, or be unable to run, on the implementation; None: it may not."""
     return next((entry["reason"] for entry in exceptions(folder) if fnmatch.fnmatch(identity, entry["implementations"])

@@ -167,6 +167,13 @@ std::vector<Executable> Driver::compile(const kernels::Kernel& kernel, Build bui
     create.stage.module = parts.module;
     create.stage.pName = "main";
     create.stage.pSpecializationInfo = &specialization;
+    VkPipelineShaderStageRequiredSubgroupSizeCreateInfo subgroup{};
+    subgroup.sType = VK_STRUCTURE_TYPE_PIPELINE_SHADER_STAGE_REQUIRED_SUBGROUP_SIZE_CREATE_INFO;
+    if (const std::uint32_t* const size = kernels::find_constant(kernel, "subgroup")) {
+        subgroup.requiredSubgroupSize = *size;
+        if (features_->capabilities().subgroup_size_control) create.stage.pNext = &subgroup;
+        create.stage.flags = VK_PIPELINE_SHADER_STAGE_CREATE_REQUIRE_FULL_SUBGROUPS_BIT;
+    }
     create.layout = parts.layout;
     check(vkCreateComputePipelines(device_, VK_NULL_HANDLE, 1, &create, nullptr, &parts.pipeline),
           "vkCreateComputePipelines");

@@ -59,6 +59,8 @@ enum class Family : std::uint32_t {
     direct,
     few,
     shared,
+    coopmat,
+    coopmat2,
     fused,    ///< of Monarch products: both factors in one dispatch (monarch_fused.hpp)
     factors,  ///< of Monarch products: one factor after the other, each as its own problem says
 };
@@ -67,7 +69,7 @@ enum class Family : std::uint32_t {
 struct Tile {
     Family family = Family::direct;
     std::uint32_t lanes = 0;    ///< invocations of a workgroup
-    std::uint32_t rows = 0;     ///< of the result, of an invocation (direct)
+    std::uint32_t rows = 0;     ///< of the result, of an invocation; of the workgroup (coopmat)
     std::uint32_t columns = 0;  ///< likewise
     std::uint32_t depth = 0;    ///< unrolled steps of k
     bool exchanged = false;     ///< computes Cᵀ = Bᵀ·Aᵀ
@@ -132,6 +134,20 @@ void add_few(std::vector<MultiplyPlan>& out, const MultiplyProblem& problem, con
 void add_shared(std::vector<MultiplyPlan>& out, const MultiplyProblem& problem,
                 const Capabilities& capabilities, Access access, bool all);
 [[nodiscard]] bool shared_first(const MultiplyProblem& problem, const Capabilities& capabilities);
+/// A_LAYOUT of kernels that go through shared memory, and B_LAYOUT with columns of B as lines: how lines of
+/// an operand, `line` elements apart, lie in memory. B is dense or compressed.
+[[nodiscard]] std::uint32_t block_layout_a(const MultiplyProblem& problem);
+[[nodiscard]] std::uint32_t block_layout_b(const MultiplyProblem& problem);
+/// Workgroups that a GPU should get, so that its cores do not stand idle.
+inline constexpr std::uint64_t enough_workgroups = 96;
+
+/// By the matrix units of a GPU (multiply_coopmat.cpp).
+void add_coopmat(std::vector<MultiplyPlan>& out, const MultiplyProblem& problem,
+                 const Capabilities& capabilities, Access access, bool all);
+/// By those of whole workgroups; never first, since none was at hand to be measured.
+void add_coopmat2(std::vector<MultiplyPlan>& out, const MultiplyProblem& problem,
+                  const Capabilities& capabilities, Access access, bool all);
+[[nodiscard]] bool coopmat_first(const MultiplyProblem& problem, const Capabilities& capabilities);
 
 /// The product with the roles of A and B exchanged: Cᵀ = Bᵀ·Aᵀ.
 [[nodiscard]] MultiplyProblem exchanged(MultiplyProblem problem);

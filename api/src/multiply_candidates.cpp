@@ -19,6 +19,10 @@ const char* to_string(Family family) noexcept {
             return "few";
         case Family::shared:
             return "shared";
+        case Family::coopmat:
+            return "coopmat";
+        case Family::coopmat2:
+            return "coopmat2";
         case Family::fused:
             return "fused";
         case Family::factors:
@@ -87,14 +91,23 @@ std::vector<MultiplyPlan> candidates(const MultiplyProblem& problem, const Capab
             if (shared_first(p, caps) == first) add_shared(found, p, caps, access, all);
         };
     };
+    const auto coopmat = [&](bool first) {
+        return [&, first](const MultiplyProblem& p) {
+            if (coopmat_first(p, caps) == first) add_coopmat(found, p, caps, access, all);
+        };
+    };
     const auto direct = [&](const MultiplyProblem& p) { add_direct(found, p, caps, access, all); };
     const std::array<bool, 2> roles{exchange_first, !exchange_first};
     for (const bool exchange : roles) add(few(true), exchange);
+    for (const bool exchange : roles) add(coopmat(true), exchange);
     for (const bool exchange : roles) add(shared(true), exchange);
     for (const bool exchange : roles) add(direct, exchange);
     if (all) {
         for (const bool exchange : roles) add(few(false), exchange);
         for (const bool exchange : roles) add(shared(false), exchange);
+        for (const bool exchange : roles) add(coopmat(false), exchange);
+        for (const bool exchange : roles)
+            add([&](const MultiplyProblem& p) { add_coopmat2(found, p, caps, access, all); }, exchange);
     }
     // Columns of a compressed weight are not cut: a kernel that needs more workgroups than there may be is
     // none.

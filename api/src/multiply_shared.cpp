@@ -19,8 +19,6 @@ struct Block {
 // Large, medium, small: guesses from public kernels, none of them timed.
 constexpr Block blocks[] = {{256, 16, 8, 8}, {128, 16, 8, 4}, {64, 8, 4, 4}};
 constexpr std::uint32_t block_k = 16;
-// Workgroups that a GPU should get, so that its cores do not stand idle.
-constexpr std::uint64_t enough_workgroups = 96;
 
 // A device that compiles for subgroups narrower than 32 (Intel's) has too few registers for each invocation:
 // blocks with 32 sums and more spill there.
@@ -63,14 +61,22 @@ kernels::MatmulShared kernel_of(const MultiplyProblem& p, const Block& block) {
     kernel.tile_columns = block.columns;
     kernel.block_k = block_k;
     kernel.k_unroll = 4;
-    kernel.a_layout = layout_of(p, p.a, p.a.row, p.a.column, p.m);
-    kernel.b_layout =
-        is_sparse(p) ? (p.contract_columns ? 0u : 2u) : layout_of(p, p.b, p.b.column, p.b.row, p.n);
+    kernel.a_layout = block_layout_a(p);
+    kernel.b_layout = block_layout_b(p);
     kernel.exact = (p.m % block.m() == 0 && p.n % block.n() == 0 ? 3u : 0u) | (p.k % block_k == 0 ? 4u : 0u);
     return kernel;
 }
 
 }  // namespace
+
+std::uint32_t block_layout_a(const MultiplyProblem& p) {
+    return layout_of(p, p.a, p.a.row, p.a.column, p.m);
+}
+
+std::uint32_t block_layout_b(const MultiplyProblem& p) {
+    if (is_sparse(p)) return p.contract_columns ? 0 : 2;
+    return layout_of(p, p.b, p.b.column, p.b.row, p.n);
+}
 
 bool shared_first(const MultiplyProblem& p, const Capabilities& caps) {
     return caps.type != DeviceType::cpu && !p.a_panel && p.m >= 32 && p.n >= 32 && p.k >= 32 &&

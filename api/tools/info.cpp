@@ -52,6 +52,8 @@ std::vector<std::pair<std::string, Json>> limits_of(const Capabilities& c) {
             {"device_memory", c.device_memory},
             {"subgroup_size", c.subgroup_size},
             {"min_subgroup_size", c.min_subgroup_size},
+            {"max_subgroup_size", c.max_subgroup_size},
+            {"matrix_subgroup_size", c.matrix_subgroup_size},
             {"timestamp_period", c.timestamp_period},
             {"timestamp_bits", c.timestamp_bits}};
 }
@@ -65,7 +67,14 @@ std::vector<std::pair<std::string, bool>> features_of(const Capabilities& c) {
             {"subgroup_arithmetic", c.subgroup_arithmetic},
             {"subgroup_shuffle", c.subgroup_shuffle},
             {"subgroup_size_control", c.subgroup_size_control},
+            {"compute_full_subgroups", c.compute_full_subgroups},
+            {"vulkan_memory_model", c.vulkan_memory_model},
+            {"memory_model_device_scope", c.memory_model_device_scope},
             {"cooperative_matrix", c.cooperative_matrix},
+            {"shader_bfloat16", c.shader_bfloat16},
+            {"matrix_bfloat16", c.matrix_bfloat16},
+            {"matrix_workgroup_scope", c.matrix_workgroup_scope},
+            {"matrix_flexible_dimensions", c.matrix_flexible_dimensions},
             {"portability_subset", c.portability_subset}};
 }
 
@@ -104,6 +113,10 @@ Json to_json(const Capabilities& c, std::size_t index) {
     json["cooperative_matrices"] = Json::array();
     for (const auto& shape : c.cooperative_matrices)
         json["cooperative_matrices"].push_back(danaus::to_string(shape));
+    json["workgroup_matrices"] = Json::array();
+    for (const auto& shape : c.workgroup_matrices)
+        json["workgroup_matrices"].push_back(
+            {{"steps", danaus::to_string(shape.steps)}, {"invocations", shape.invocations}});
     json["quirks"] = c.quirks;
     for (const Access access : {Access::address, Access::descriptor}) {
         const auto kernels = danaus::kernel_support(c, access);
@@ -124,7 +137,7 @@ Json to_json(const Capabilities& c, std::size_t index) {
 void print_device(const Capabilities& c, std::size_t index) {
     fmt::print("{}: {}\n", index, c.name);
     const auto line = [](const std::string& name, const std::string& value) {
-        fmt::print("   {:<26}{}\n", name, value);
+        fmt::print("   {:<28}{}\n", name, value);
     };
     line("type", danaus::to_string(c.type));
     line("uuid", danaus::uuid_to_string(c.device_uuid));
@@ -136,6 +149,9 @@ void print_device(const Capabilities& c, std::size_t index) {
     for (const auto& [name, value] : limits_of(c)) line(name, value.dump());
     for (const auto& [name, value] : features_of(c)) line(name, value ? "yes" : "no");
     for (const auto& shape : c.cooperative_matrices) line("  of a subgroup", danaus::to_string(shape));
+    for (const auto& shape : c.workgroup_matrices)
+        line("  of a workgroup", fmt::format("multiples of {}, {} invocations",
+                                             danaus::to_string(shape.steps), shape.invocations));
     for (const std::string& quirk : c.quirks) line("quirk", quirk);
     for (const Access access : {Access::address, Access::descriptor}) {
         const auto kernels = danaus::kernel_support(c, access);

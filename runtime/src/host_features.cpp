@@ -26,7 +26,15 @@ struct Feature {
 constexpr Place cooperative_matrix{CooperativeMatrixFeatures::type,
                                    offsetof(CooperativeMatrixFeatures, cooperativeMatrix)};
 
-constexpr std::array<Feature, 6> features{{
+constexpr Place bfloat16{Bfloat16Features::type, offsetof(Bfloat16Features, shaderBFloat16Type)};
+constexpr Place bfloat16_matrix{Bfloat16Features::type,
+                                offsetof(Bfloat16Features, shaderBFloat16CooperativeMatrix)};
+constexpr Place workgroup_scope{CooperativeMatrix2Features::type,
+                                offsetof(CooperativeMatrix2Features, workgroupScope)};
+constexpr Place flexible_dimensions{CooperativeMatrix2Features::type,
+                                    offsetof(CooperativeMatrix2Features, flexibleDimensions)};
+
+constexpr std::array<Feature, 13> features{{
     {&Capabilities::timeline_semaphore,
      {{PLACE(TIMELINE_SEMAPHORE, VkPhysicalDeviceTimelineSemaphoreFeatures, timelineSemaphore),
        PLACE(VULKAN_1_2, VkPhysicalDeviceVulkan12Features, timelineSemaphore)}}},
@@ -42,8 +50,21 @@ constexpr std::array<Feature, 6> features{{
     {&Capabilities::subgroup_size_control,
      {{PLACE(SUBGROUP_SIZE_CONTROL, VkPhysicalDeviceSubgroupSizeControlFeatures, subgroupSizeControl),
        PLACE(VULKAN_1_3, VkPhysicalDeviceVulkan13Features, subgroupSizeControl)}}},
-    // No version has taken it up.
+    {&Capabilities::compute_full_subgroups,
+     {{PLACE(SUBGROUP_SIZE_CONTROL, VkPhysicalDeviceSubgroupSizeControlFeatures, computeFullSubgroups),
+       PLACE(VULKAN_1_3, VkPhysicalDeviceVulkan13Features, computeFullSubgroups)}}},
+    {&Capabilities::vulkan_memory_model,
+     {{PLACE(VULKAN_MEMORY_MODEL, VkPhysicalDeviceVulkanMemoryModelFeatures, vulkanMemoryModel),
+       PLACE(VULKAN_1_2, VkPhysicalDeviceVulkan12Features, vulkanMemoryModel)}}},
+    {&Capabilities::memory_model_device_scope,
+     {{PLACE(VULKAN_MEMORY_MODEL, VkPhysicalDeviceVulkanMemoryModelFeatures, vulkanMemoryModelDeviceScope),
+       PLACE(VULKAN_1_2, VkPhysicalDeviceVulkan12Features, vulkanMemoryModelDeviceScope)}}},
+    // No version has taken these up.
     {&Capabilities::cooperative_matrix, {{cooperative_matrix, cooperative_matrix}}},
+    {&Capabilities::shader_bfloat16, {{bfloat16, bfloat16}}},
+    {&Capabilities::matrix_bfloat16, {{bfloat16_matrix, bfloat16_matrix}}},
+    {&Capabilities::matrix_workgroup_scope, {{workgroup_scope, workgroup_scope}}},
+    {&Capabilities::matrix_flexible_dimensions, {{flexible_dimensions, flexible_dimensions}}},
 }};
 #undef PLACE
 
@@ -74,6 +95,9 @@ void keep_enabled_features(const void* chain, Capabilities& capabilities) {
         if (!enabled(chain, feature.places[0]) && !enabled(chain, feature.places[1]))
             capabilities.*feature.flag = false;
     if (!capabilities.cooperative_matrix) capabilities.cooperative_matrices.clear();
+    if (!capabilities.cooperative_matrix || !capabilities.matrix_workgroup_scope ||
+        !capabilities.matrix_flexible_dimensions)
+        capabilities.workgroup_matrices.clear();
 }
 
 Capabilities enable_features(void* chain, const Capabilities& capabilities) {

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <array>
 #include <cstddef>
+#include <string_view>
 
 #include <fmt/format.h>
 
@@ -44,6 +45,59 @@ std::string unusable_reason(kernels::Module module, const Capabilities& caps, Ac
     return unusable_reason(kernels::Kernel{module, 0, {}}, caps, access);
 }
 
+namespace {
+
+MatrixElement element_of(const kernels::ModuleInfo& info) {
+    const bool bf16 = std::any_of(info.requirements.begin(), info.requirements.end(),
+                                  [](std::string_view name) { return name.ends_with("_matrix_bf16"); });
+    return bf16 ? MatrixElement::bf16 : MatrixElement::f16;
+}
+
+// What kernels with cooperative matrices of subgroups ask for by their constants.
+std::string unfit_subgroup_matrices(const kernels::Kernel& kernel, const Capabilities& caps) {
+    const std::uint32_t* const subgroup = kernels::find_constant(kernel, "subgroup");
+    if (!subgroup) return {};
+    if (*subgroup != caps.matrix_subgroup_size ||
+        (*subgroup != caps.subgroup_size && !caps.subgroup_size_control))
+        return fmt::format("subgroup = {}, the device multiplies matrices at {} (matrix_subgroup_size){}",
+                           *subgroup, caps.matrix_subgroup_size,
+                           caps.subgroup_size_control ? "" : " and lacks subgroup_size_control");
+    CooperativeMatrix wanted{*kernels::find_constant(kernel, "matrix_m"),
+                             *kernels::find_constant(kernel, "matrix_n"),
+                             *kernels::find_constant(kernel, "matrix_k")};
+    wanted.a = wanted.b = element_of(kernels::info(kernel));
+    const auto& listed = caps.cooperative_matrices;
+    if (std::find(listed.begin(), listed.end(), wanted) == listed.end())
+        return fmt::format("cooperative matrices {}, which the device does not list", to_string(wanted));
+    return {};
+}
+
+// Likewise of workgroups.
+std::string unfit_workgroup_matrices(const kernels::Kernel& kernel, const Capabilities& caps) {
+    const auto& info = kernels::info(kernel);
+    const bool concerned =
+        std::any_of(info.requirements.begin(), info.requirements.end(),
+                    [](std::string_view name) { return name.starts_with("workgroup_matrix"); });
+    if (!concerned) return {};
+    const std::uint64_t bytes = std::uint64_t{kernels::shared_bytes(kernel)} + caps.matrix_reserved_shared;
+    if (bytes > caps.max_shared_memory)
+        return fmt::format(
+            "a workgroup with {} bytes of shared memory, {} of them for its matrices, the device "
+            "allows {} (max_shared_memory)",
+            bytes, caps.matrix_reserved_shared, caps.max_shared_memory);
+    const std::uint32_t m = *kernels::find_constant(kernel, "block_m"),
+                        n = *kernels::find_constant(kernel, "block_n"),
+                        k = *kernels::find_constant(kernel, "block_k"),
+                        lanes = kernels::workgroup_size(kernel)[0];
+    for (const WorkgroupMatrix& one : caps.workgroup_matrices)
+        if (one.steps.multiplies(element_of(info)) && one.invocations == lanes && m % one.steps.m == 0 &&
+            n % one.steps.n == 0 && k % one.steps.k == 0)
+            return {};
+    return fmt::format("matrices {}x{}x{} of {} invocations, which the device does not list", m, n, k, lanes);
+}
+
+}  // namespace
+
 std::string unfit_reason(const kernels::Kernel& kernel, const Capabilities& caps) {
     if (std::string wrong = kernels::check(kernel, caps.subgroup_size); !wrong.empty()) return wrong;
     const auto size = kernels::workgroup_size(kernel);
@@ -60,7 +114,8 @@ std::string unfit_reason(const kernels::Kernel& kernel, const Capabilities& caps
         return fmt::format(
             "a workgroup with {} bytes of shared memory, the device allows {} (max_shared_memory)", bytes,
             caps.max_shared_memory);
-    return {};
+    if (std::string why = unfit_subgroup_matrices(kernel, caps); !why.empty()) return why;
+    return unfit_workgroup_matrices(kernel, caps);
 }
 
 std::uint32_t joined_operands(const Capabilities& caps, Access access) {

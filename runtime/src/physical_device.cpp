@@ -13,6 +13,30 @@
 
 namespace danaus {
 
+namespace {
+
+// Whether matrices of this element can be multiplied with sums in f32 by kernels of the table.
+bool multiplies(const Capabilities& c, MatrixElement element) {
+    return c.cooperative_matrix && c.vulkan_memory_model && c.memory_model_device_scope &&
+           (element == MatrixElement::bf16 ? c.shader_bfloat16 && c.matrix_bfloat16 : c.shader_float16);
+}
+
+bool subgroups_multiply(const Capabilities& c, MatrixElement element) {
+    return multiplies(c, element) && c.compute_full_subgroups &&
+           std::any_of(c.cooperative_matrices.begin(), c.cooperative_matrices.end(),
+                       [&](const CooperativeMatrix& shape) { return shape.multiplies(element); });
+}
+
+// Their extension is written in SPIR-V 1.6.
+bool workgroups_multiply(const Capabilities& c, MatrixElement element) {
+    return multiplies(c, element) && c.matrix_workgroup_scope && c.matrix_flexible_dimensions &&
+           c.api_version >= VK_API_VERSION_1_3 &&
+           std::any_of(c.workgroup_matrices.begin(), c.workgroup_matrices.end(),
+                       [&](const WorkgroupMatrix& shape) { return shape.steps.multiplies(element); });
+}
+
+}  // namespace
+
 bool Capabilities::has(const std::string& requirement) const {
     if (requirement == "buffer_device_address") return buffer_device_address;
     if (requirement == "shader_float16") return shader_float16;
@@ -20,7 +44,10 @@ bool Capabilities::has(const std::string& requirement) const {
     if (requirement == "subgroup_arithmetic") return subgroup_arithmetic;
     if (requirement == "subgroup_shuffle") return subgroup_shuffle;
     if (requirement == "subgroup_size_control") return subgroup_size_control;
-    if (requirement == "cooperative_matrix") return cooperative_matrix;
+    if (requirement == "cooperative_matrix_f16") return subgroups_multiply(*this, MatrixElement::f16);
+    if (requirement == "cooperative_matrix_bf16") return subgroups_multiply(*this, MatrixElement::bf16);
+    if (requirement == "workgroup_matrix_f16") return workgroups_multiply(*this, MatrixElement::f16);
+    if (requirement == "workgroup_matrix_bf16") return workgroups_multiply(*this, MatrixElement::bf16);
     throw Error(ErrorKind::unsupported, "unknown capability '" + requirement + "' in the kernel table");
 }
 
@@ -46,22 +73,6 @@ const char* to_string(DeviceType type) {
             break;
     }
     return "other";
-}
-
-std::string to_string(const CooperativeMatrix& shape) {
-    const auto name = [](MatrixElement element) -> std::string {
-        switch (element) {
-#define X(type)               \
-    case MatrixElement::type: \
-        return #type;
-            X(f16)
-            X(f32) X(f64) X(s8) X(s16) X(s32) X(s64) X(u8) X(u16) X(u32) X(u64) X(bf16) X(f8_e4m3) X(f8_e5m2)
-#undef X
-        }
-        return fmt::format("type {}", static_cast<std::uint32_t>(element));
-    };
-    return fmt::format("{}x{}x{} {}*{}+{}->{}", shape.m, shape.n, shape.k, name(shape.a), name(shape.b),
-                       name(shape.c), name(shape.result));
 }
 
 std::string unusable_reason(const Capabilities& c) {
@@ -112,39 +123,6 @@ std::set<std::string> device_extensions(const InstanceTable& vk, VkPhysicalDevic
     return names;
 }
 
-/// Appends `value` to a pNext chain when the device knows it.
-template <typename T>
-void link(T& value, VkStructureType type, void*& chain) {
-    value.sType = type;
-    value.pNext = chain;
-    chain = &value;
-}
-
-std::vector<CooperativeMatrix> query_cooperative_matrices(const InstanceTable& vk, VkPhysicalDevice device) {
-    if (!vk.GetPhysicalDeviceCooperativeMatrixPropertiesKHR) return {};
-    std::uint32_t count = 0;
-    check(vk.GetPhysicalDeviceCooperativeMatrixPropertiesKHR(device, &count, nullptr),
-          "listing cooperative matrices");
-    std::vector<CooperativeMatrixProperties> properties(count);
-    for (auto& item : properties) item.sType = CooperativeMatrixProperties::type;
-    check(vk.GetPhysicalDeviceCooperativeMatrixPropertiesKHR(device, &count, properties.data()),
-          "listing cooperative matrices");
-    std::vector<CooperativeMatrix> shapes;
-    for (const auto& p : properties) {
-        if (p.scope != VK_SCOPE_SUBGROUP_NV) continue;
-        const CooperativeMatrix shape{p.m,
-                                      p.n,
-                                      p.k,
-                                      static_cast<MatrixElement>(p.a),
-                                      static_cast<MatrixElement>(p.b),
-                                      static_cast<MatrixElement>(p.c),
-                                      static_cast<MatrixElement>(p.result)};
-        // Those that saturate are listed apart, and are the same to us.
-        if (std::find(shapes.begin(), shapes.end(), shape) == shapes.end()) shapes.push_back(shape);
-    }
-    return shapes;
-}
-
 }  // namespace
 
 Capabilities query_capabilities(const InstanceTable& vk, VkPhysicalDevice device, std::uint32_t version) {
@@ -170,6 +148,9 @@ Capabilities query_capabilities(const InstanceTable& vk, VkPhysicalDevice device
     VkPhysicalDeviceSubgroupSizeControlProperties sizes{};
     if (offers(VK_API_VERSION_1_3, VK_EXT_SUBGROUP_SIZE_CONTROL_EXTENSION_NAME))
         link(sizes, VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SUBGROUP_SIZE_CONTROL_PROPERTIES, chain);
+    CooperativeMatrix2Properties matrix2_properties{};
+    if (extensions.contains(cooperative_matrix2_extension))
+        link(matrix2_properties, CooperativeMatrix2Properties::type, chain);
     VkPhysicalDeviceProperties2 properties{};
     properties.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PROPERTIES_2;
     properties.pNext = chain;
@@ -193,6 +174,14 @@ Capabilities query_capabilities(const InstanceTable& vk, VkPhysicalDevice device
     CooperativeMatrixFeatures matrix{};
     if (extensions.contains(cooperative_matrix_extension))
         link(matrix, CooperativeMatrixFeatures::type, chain);
+    CooperativeMatrix2Features matrix2{};
+    if (extensions.contains(cooperative_matrix2_extension))
+        link(matrix2, CooperativeMatrix2Features::type, chain);
+    Bfloat16Features bfloat16{};
+    if (extensions.contains(bfloat16_extension)) link(bfloat16, Bfloat16Features::type, chain);
+    VkPhysicalDeviceVulkanMemoryModelFeatures memory_model{};
+    if (offers(VK_API_VERSION_1_2, VK_KHR_VULKAN_MEMORY_MODEL_EXTENSION_NAME))
+        link(memory_model, VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_MEMORY_MODEL_FEATURES, chain);
     VkPhysicalDeviceFeatures2 features{};
     features.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_FEATURES_2;
     features.pNext = chain;
@@ -223,6 +212,10 @@ Capabilities query_capabilities(const InstanceTable& vk, VkPhysicalDevice device
     c.max_allocation = maintenance3.maxMemoryAllocationSize;
     c.subgroup_size = std::max(1u, subgroup.subgroupSize);
     c.min_subgroup_size = sizes.minSubgroupSize ? sizes.minSubgroupSize : c.subgroup_size;
+    c.max_subgroup_size = sizes.maxSubgroupSize ? sizes.maxSubgroupSize : c.subgroup_size;
+    // Where there is a choice, matrix units are as wide as the narrowest subgroups (Intel, AMD).
+    c.matrix_subgroup_size = c.min_subgroup_size;
+    c.matrix_reserved_shared = matrix2_properties.reservedSharedMemory;
     c.timestamp_period = static_cast<double>(limits.timestampPeriod);
 
     VkPhysicalDeviceMemoryProperties memory{};
@@ -244,10 +237,22 @@ Capabilities query_capabilities(const InstanceTable& vk, VkPhysicalDevice device
         compute_subgroups && (subgroup.supportedOperations & VK_SUBGROUP_FEATURE_ARITHMETIC_BIT) != 0;
     c.subgroup_shuffle =
         compute_subgroups && (subgroup.supportedOperations & VK_SUBGROUP_FEATURE_SHUFFLE_BIT) != 0;
-    c.subgroup_size_control = subgroup_size.subgroupSizeControl == VK_TRUE;
+    c.subgroup_size_control = subgroup_size.subgroupSizeControl == VK_TRUE &&
+                              (sizes.requiredSubgroupSizeStages & VK_SHADER_STAGE_COMPUTE_BIT) != 0;
+    c.compute_full_subgroups = subgroup_size.computeFullSubgroups == VK_TRUE;
+    c.vulkan_memory_model = memory_model.vulkanMemoryModel == VK_TRUE;
+    c.memory_model_device_scope = memory_model.vulkanMemoryModelDeviceScope == VK_TRUE;
+    // With the one and without the other, kernels that know nothing of either could not use atomics.
+    if (!c.memory_model_device_scope) c.vulkan_memory_model = false;
+    c.shader_bfloat16 = bfloat16.shaderBFloat16Type == VK_TRUE;
+    c.matrix_bfloat16 = bfloat16.shaderBFloat16CooperativeMatrix == VK_TRUE;
+    c.matrix_workgroup_scope = matrix2.workgroupScope == VK_TRUE;
+    c.matrix_flexible_dimensions = matrix2.flexibleDimensions == VK_TRUE;
     c.portability_subset = extensions.contains("VK_KHR_portability_subset");
     if (matrix.cooperativeMatrix == VK_TRUE) c.cooperative_matrices = query_cooperative_matrices(vk, device);
     c.cooperative_matrix = !c.cooperative_matrices.empty();
+    if (c.cooperative_matrix && c.matrix_workgroup_scope && c.matrix_flexible_dimensions)
+        c.workgroup_matrices = query_workgroup_matrices(vk, device);
     apply_quirks(c);
     return c;
 }
@@ -274,35 +279,6 @@ std::uint32_t queue_timestamp_bits(const InstanceTable& vk, VkPhysicalDevice dev
     return family < count ? families[family].timestampValidBits : 0;
 }
 
-FeatureChain::FeatureChain(const Capabilities& c, void* tail) {
-    void* chain = tail;
-    if (c.timeline_semaphore) {
-        timeline_.timelineSemaphore = VK_TRUE;
-        link(timeline_, VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_TIMELINE_SEMAPHORE_FEATURES, chain);
-    }
-    if (c.buffer_device_address) {
-        address_.bufferDeviceAddress = VK_TRUE;
-        link(address_, VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_BUFFER_DEVICE_ADDRESS_FEATURES, chain);
-    }
-    if (c.storage_16bit) {
-        storage16_.storageBuffer16BitAccess = VK_TRUE;
-        link(storage16_, VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_16BIT_STORAGE_FEATURES, chain);
-    }
-    if (c.shader_float16) {
-        float16_.shaderFloat16 = VK_TRUE;
-        link(float16_, VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SHADER_FLOAT16_INT8_FEATURES, chain);
-    }
-    if (c.subgroup_size_control) {
-        subgroup_size_.subgroupSizeControl = VK_TRUE;
-        link(subgroup_size_, VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SUBGROUP_SIZE_CONTROL_FEATURES, chain);
-    }
-    if (c.cooperative_matrix) {
-        matrix_.cooperativeMatrix = VK_TRUE;
-        link(matrix_, CooperativeMatrixFeatures::type, chain);
-    }
-    head_ = chain;
-}
-
 void require_usable(const Capabilities& c) {
     if (const std::string reason = unusable_reason(c); !reason.empty())
         throw Error(ErrorKind::no_device, fmt::format("{} cannot be used: {}", c.name, reason));
@@ -313,20 +289,6 @@ Access choose_access(const Capabilities& c, const std::optional<Access>& wanted)
         throw Error(ErrorKind::unsupported,
                     fmt::format("access = address was asked for, but {} lacks bufferDeviceAddress", c.name));
     return wanted.value_or(c.buffer_device_address ? Access::address : Access::descriptor);
-}
-
-std::vector<const char*> required_extensions(const Capabilities& c) {
-    std::vector<const char*> names;
-    if (c.api_version < VK_API_VERSION_1_2) {
-        names.push_back(VK_KHR_TIMELINE_SEMAPHORE_EXTENSION_NAME);
-        if (c.buffer_device_address) names.push_back(VK_KHR_BUFFER_DEVICE_ADDRESS_EXTENSION_NAME);
-        if (c.shader_float16) names.push_back(VK_KHR_SHADER_FLOAT16_INT8_EXTENSION_NAME);
-    }
-    if (c.api_version < VK_API_VERSION_1_3 && c.subgroup_size_control)
-        names.push_back(VK_EXT_SUBGROUP_SIZE_CONTROL_EXTENSION_NAME);
-    if (c.cooperative_matrix) names.push_back(cooperative_matrix_extension);
-    if (c.portability_subset) names.push_back("VK_KHR_portability_subset");
-    return names;
 }
 
 }  // namespace runtime

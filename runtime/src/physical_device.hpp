@@ -21,6 +21,18 @@ Capabilities query_capabilities(const InstanceTable& vk, VkPhysicalDevice device
 int compute_queue_family(const InstanceTable& vk, VkPhysicalDevice device);
 std::uint32_t queue_timestamp_bits(const InstanceTable& vk, VkPhysicalDevice device, std::uint32_t family);
 
+/// What the device lists of the two kinds.
+std::vector<CooperativeMatrix> query_cooperative_matrices(const InstanceTable& vk, VkPhysicalDevice device);
+std::vector<WorkgroupMatrix> query_workgroup_matrices(const InstanceTable& vk, VkPhysicalDevice device);
+
+/// Appends `value` to a pNext chain.
+template <typename T>
+void link(T& value, VkStructureType type, void*& chain) {
+    value.sType = type;
+    value.pNext = chain;
+    chain = &value;
+}
+
 /// A chain of feature structures with exactly the features that `capabilities` reports and the library uses.
 class FeatureChain {
 public:
@@ -37,6 +49,9 @@ private:
     VkPhysicalDeviceShaderFloat16Int8Features float16_{};
     VkPhysicalDeviceSubgroupSizeControlFeatures subgroup_size_{};
     CooperativeMatrixFeatures matrix_{};
+    CooperativeMatrix2Features matrix2_{};
+    Bfloat16Features bfloat16_{};
+    VkPhysicalDeviceVulkanMemoryModelFeatures memory_model_{};
     const void* head_ = nullptr;
 };
 

@@ -131,6 +131,15 @@ Pipeline Pipelines::create(const kernels::Kernel& kernel) {
     create.stage.module = module;
     create.stage.pName = "main";
     create.stage.pSpecializationInfo = &specialization;
+    VkPipelineShaderStageRequiredSubgroupSizeCreateInfo subgroup{};
+    subgroup.sType = VK_STRUCTURE_TYPE_PIPELINE_SHADER_STAGE_REQUIRED_SUBGROUP_SIZE_CREATE_INFO;
+    if (const std::uint32_t* const size = kernels::find_constant(kernel, "subgroup")) {
+        const Capabilities& caps = device_.capabilities();
+        subgroup.requiredSubgroupSize = *size;
+        if (caps.subgroup_size_control) create.stage.pNext = &subgroup;
+        if (caps.compute_full_subgroups)
+            create.stage.flags = VK_PIPELINE_SHADER_STAGE_CREATE_REQUIRE_FULL_SUBGROUPS_BIT;
+    }
     create.layout = pipeline.layout;
     const VkResult result =
         vk.CreateComputePipelines(device_.handle(), cache_, 1, &create, nullptr, &pipeline.handle);

@@ -13,16 +13,19 @@ namespace {
 
 constexpr std::uint32_t any = std::numeric_limits<std::uint32_t>::max();
 
+void withhold_matrices(Capabilities& c) {
+    c.cooperative_matrix = c.matrix_workgroup_scope = c.matrix_flexible_dimensions = c.matrix_bfloat16 =
+        false;
+    c.cooperative_matrices.clear();
+    c.workgroup_matrices.clear();
+}
+
 // MoltenVK counts major * 10000 + minor * 100 + patch.
 constexpr std::array table{
     Quirk{"lavapipe-cooperative-matrix", VK_DRIVER_ID_MESA_LLVMPIPE, 0, any,
           [](const Capabilities& c) { return c.cooperative_matrix && c.subgroup_size != 8; },
-          [](Capabilities& c) {
-              c.cooperative_matrix = false;
-              c.cooperative_matrices.clear();
-          },
-          "cooperative matrices at subgroup sizes other than 8", "creating a pipeline with one crashes",
-          "Mesa 26.2.6, LP_NATIVE_VECTOR_WIDTH=512"},
+          withhold_matrices, "cooperative matrices at subgroup sizes other than 8",
+          "creating a pipeline with one crashes", "Mesa 26.2.6, LP_NATIVE_VECTOR_WIDTH=512"},
     Quirk{
         "swiftshader-queue-families", VK_DRIVER_ID_GOOGLE_SWIFTSHADER, 0, any, nullptr, nullptr,
         "nothing: families are counted before they are read",
@@ -44,12 +47,9 @@ constexpr std::array switches{
     Switch{"storage16", [](Capabilities& c) { c.storage_16bit = false; }},
     Switch{"bda", [](Capabilities& c) { c.buffer_device_address = false; }},
     Switch{"subgroup", [](Capabilities& c) { c.subgroup_arithmetic = c.subgroup_shuffle = false; }},
-    Switch{"subgroup_size", [](Capabilities& c) { c.subgroup_size_control = false; }},
-    Switch{"coopmat",
-           [](Capabilities& c) {
-               c.cooperative_matrix = false;
-               c.cooperative_matrices.clear();
-           }},
+    Switch{"subgroup_size",
+           [](Capabilities& c) { c.subgroup_size_control = c.compute_full_subgroups = false; }},
+    Switch{"coopmat", withhold_matrices},
     Switch{"timestamps", [](Capabilities& c) { c.timestamp_bits = 0; }},
 };
 

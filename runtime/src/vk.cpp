@@ -11,6 +11,7 @@ InstanceTable::InstanceTable(PFN_vkGetInstanceProcAddr loader, VkInstance instan
     X(CreateDebugUtilsMessengerEXT)
     X(DestroyDebugUtilsMessengerEXT)
     X(GetPhysicalDeviceCooperativeMatrixPropertiesKHR)
+    X(GetPhysicalDeviceCooperativeMatrixFlexibleDimensionsPropertiesNV)
 #undef X
 }
 

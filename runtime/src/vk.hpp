@@ -34,6 +34,41 @@ struct CooperativeMatrixProperties {
 using PFN_vkGetPhysicalDeviceCooperativeMatrixPropertiesKHR =
     VkResult(VKAPI_PTR*)(VkPhysicalDevice, std::uint32_t*, CooperativeMatrixProperties*);
 
+// So are VK_KHR_shader_bfloat16 and VK_NV_cooperative_matrix2.
+inline constexpr const char* bfloat16_extension = "VK_KHR_shader_bfloat16";
+struct Bfloat16Features {
+    static constexpr auto type = static_cast<VkStructureType>(1000141000);
+    VkStructureType sType;
+    void* pNext;
+    VkBool32 shaderBFloat16Type, shaderBFloat16DotProduct, shaderBFloat16CooperativeMatrix;
+};
+inline constexpr const char* cooperative_matrix2_extension = "VK_NV_cooperative_matrix2";
+struct CooperativeMatrix2Features {
+    static constexpr auto type = static_cast<VkStructureType>(1000593000);
+    VkStructureType sType;
+    void* pNext;
+    VkBool32 workgroupScope, flexibleDimensions, reductions, conversions, perElementOperations;
+    VkBool32 tensorAddressing, blockLoads;
+};
+struct FlexibleMatrixProperties {
+    static constexpr auto type = static_cast<VkStructureType>(1000593001);
+    VkStructureType sType;
+    void* pNext;
+    std::uint32_t m, n, k;  // granularities
+    std::uint32_t a, b, c, result;
+    VkBool32 saturatingAccumulation;
+    VkScopeNV scope;
+    std::uint32_t workgroupInvocations;
+};
+struct CooperativeMatrix2Properties {
+    static constexpr auto type = static_cast<VkStructureType>(1000593002);
+    VkStructureType sType;
+    void* pNext;
+    std::uint32_t maxWorkgroupSize, maxDimension, reservedSharedMemory;
+};
+using PFN_vkGetPhysicalDeviceCooperativeMatrixFlexibleDimensionsPropertiesNV =
+    VkResult(VKAPI_PTR*)(VkPhysicalDevice, std::uint32_t*, FlexibleMatrixProperties*);
+
 #define DANAUS_INSTANCE_FUNCTIONS(X)          \
     X(DestroyInstance)                        \
     X(EnumeratePhysicalDevices)               \
@@ -99,6 +134,8 @@ struct InstanceTable {
     PFN_vkDestroyDebugUtilsMessengerEXT DestroyDebugUtilsMessengerEXT = nullptr;  // likewise
     PFN_vkGetPhysicalDeviceCooperativeMatrixPropertiesKHR GetPhysicalDeviceCooperativeMatrixPropertiesKHR =
         nullptr;  // likewise
+    PFN_vkGetPhysicalDeviceCooperativeMatrixFlexibleDimensionsPropertiesNV
+        GetPhysicalDeviceCooperativeMatrixFlexibleDimensionsPropertiesNV = nullptr;  // likewise
 
     InstanceTable() = default;
     InstanceTable(PFN_vkGetInstanceProcAddr loader, VkInstance instance);

@@ -80,6 +80,11 @@ std::vector<MultiplyPlan> some_ways(const MultiplyProblem& problem, unsigned see
         for (const MultiplyPlan& one : detail::candidates(problem, caps, device().access())) {
             const auto same = [&](const MultiplyPlan& other) { return one.kernel == other.kernel; };
             if (std::any_of(some.begin(), some.end(), same)) continue;
+            // Kernels of matrix units take a CPU seconds to compile: the smallest will do, and every second
+            // time.
+            const unsigned turn = seed % (detail::is_sparse(problem) ? 2 : 4);
+            const bool units = one.tile.family >= detail::Family::coopmat;
+            if (units && (one.tile.rows > 32 || turn % 2 == 0 || one.tile.exchanged != (turn == 3))) continue;
             const bool first =
                 seen.emplace(caps.type == gpu.type, one.kernel.module, one.tile.exchanged).second;
             (first ? some : others).push_back(one);

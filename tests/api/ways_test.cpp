@@ -4,8 +4,11 @@
 #include "epilogue_case.hpp"
 #include "reference/sparse24.hpp"
 
+#include <danaus/runtime/kernel_support.hpp>
+
 #include <algorithm>
 #include <limits>
+#include <utility>
 
 #include <gtest/gtest.h>
 
@@ -88,10 +91,11 @@ TEST(Ways, LongSumsStayWithinTheBound) {
 }
 
 // Several blocks of every size, whole and cut off, loaded by runs along k, along the other dimension, and by
-// elements.
-TEST(Ways, BlocksInSharedMemory) {
+// elements. A `share` of 3 takes every third one in turn, where each takes seconds to compile.
+void expect_blocks(detail::Family family, std::initializer_list<DataType> served, std::size_t share = 1) {
     Stream stream(device());
-    for (const DataType type : {DataType::f32, DataType::f16})
+    std::size_t turn = 0;
+    for (const DataType type : served)
         for (const Verb verb : {Verb::forward, Verb::gradient})
             for (const MatmulCase& size :
                  {MatmulCase{.m = 256, .n = 128, .k = 48}, MatmulCase{.m = 130, .n = 70, .k = 37}}) {
@@ -99,13 +103,13 @@ TEST(Ways, BlocksInSharedMemory) {
                 one.verb = verb;
                 one.type = type;
                 one.whole = true;
-                std::size_t count = 1;
-                for (std::size_t i = 0; i < count; ++i) {
+                one.widen = verb == Verb::gradient;
+                std::size_t count = share;
+                for (std::size_t i = turn++ % share; i < count; i += share) {
                     std::string name;
                     const std::string text =
                         mismatch(stream, one, [&](const Tensor& out, const Tensor& a, const Tensor& b) {
-                            const auto ways =
-                                test::ways_of(detail::Family::shared, test::problem_of(verb, out, a, b));
+                            const auto ways = test::ways_of(family, test::problem_of(verb, out, a, b));
                             count = ways.size();
                             ASSERT_GT(count, 0u);
                             name = test::name_of(ways[i]);
@@ -114,6 +118,23 @@ TEST(Ways, BlocksInSharedMemory) {
                     EXPECT_EQ(text, "") << name;
                 }
             }
+}
+
+TEST(Ways, BlocksInSharedMemory) {
+    expect_blocks(detail::Family::shared, {DataType::f32, DataType::f16});
+}
+
+TEST(Ways, BlocksOfMatrixUnits) {
+    bool any = false;
+    for (const auto& [type, element] : {std::pair{DataType::f16, kernels::MatmulCoopmat::Element::f16},
+                                        {DataType::bf16, kernels::MatmulCoopmat::Element::bf16}}) {
+        kernels::MatmulCoopmat kernel;
+        kernel.element = element;
+        if (!unusable_reason(kernel.kernel(), device().capabilities(), device().access()).empty()) continue;
+        any = true;
+        expect_blocks(detail::Family::coopmat, {type}, 3);
+    }
+    if (!any) GTEST_SKIP() << "no cooperative matrices on this device, or none in this build";
 }
 
 EpilogueChoice draw_choice() {

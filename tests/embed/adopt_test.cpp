@@ -102,6 +102,10 @@ TEST(Adopt, UsesOnlyFeaturesThatTheHostDeclares) {
     EXPECT_FALSE(device.capabilities().shader_float16);
     EXPECT_FALSE(device.capabilities().storage_16bit);
     EXPECT_FALSE(device.capabilities().subgroup_size_control);
+    EXPECT_FALSE(device.capabilities().compute_full_subgroups);
+    EXPECT_FALSE(device.capabilities().vulkan_memory_model);
+    EXPECT_FALSE(device.capabilities().cooperative_matrix);
+    EXPECT_TRUE(device.capabilities().cooperative_matrices.empty());
     device.close();
 
     lent.access = Access::address;

@@ -159,6 +159,11 @@ class Rows(unittest.TestCase):
         self.assertIn("cannot run, excepted: loss (address): the device lacks storage_16bit (it is old)",
                       text.getvalue())
 
+    def test_matrix_units_are_optional(self):
+        for why, expected in (("the device lacks cooperative_matrix_bf16", True),
+                              ("the device lacks storage_16bit", False)):
+            self.assertEqual(laboratory.budget.optional(why) is not None, expected)
+
     def test_a_statistic_that_is_missing_fails(self):
         row, _ = self.row({1: "forget"})
         self.assertEqual([f["reason"] for f in row["failed"]], ["the driver tells no 'SLM size'"])

@@ -1,6 +1,6 @@
 """Compiles every module with glslang, the second compiler, checks it against the table and validates it.
 
-Usage: glslang.py SCRIPTS SPEC_FOLDER GLSLANG [SPIRV_VAL]   (SCRIPTS holds kernels_spirv.py)
+Usage: glslang.py SCRIPTS SPEC_FOLDER GLSLANG   (SCRIPTS holds kernels_spirv.py)
 """
 
 import concurrent.futures
@@ -26,7 +26,7 @@ def lacks(glslang, extension, folder):
     return run([glslang, "-V", "--target-env", "vulkan1.1", path, "-o", path + ".spv"]) != ""
 
 
-def build(path, glslang, spirv_val, folder, lacking):
+def build(path, glslang, folder, lacking):
     """(name, what is wrong, why it was left out)"""
     with open(path, encoding="utf-8") as file:
         spec = json.load(file)
@@ -35,7 +35,7 @@ def build(path, glslang, spirv_val, folder, lacking):
     if missing:
         return name, "", "glslang lacks " + ", ".join(missing)
     binary = os.path.join(folder, os.path.basename(path) + ".spv")
-    wrong = run([glslang, "-V", "--target-env", "vulkan1.1", "-S", "comp", *("-D" + macro for macro in spec["macros"]),
+    wrong = run([glslang, "-V", "--target-env", spec["target"], "-S", "comp", *("-D" + macro for macro in spec["macros"]),
                  *("-I" + include for include in spec["includes"]), "-o", binary, spec["source"]])
     if not wrong:
         with open(binary, "rb") as file:
@@ -43,14 +43,13 @@ def build(path, glslang, spirv_val, folder, lacking):
                 kernels_spirv.check(kernels_spirv.words_of(file.read()), spec)
             except kernels_spirv.SpirvError as error:
                 wrong = str(error)
-    if not wrong and spirv_val and spec["validator"]:
-        wrong = run([spirv_val, "--target-env", "vulkan1.1", binary])
+    if not wrong and spec["validator"]:
+        wrong = run([spec["validator"], "--target-env", spec["target"], binary])
     return name, wrong, ""
 
 
 def main():
     specs, glslang = sorted(glob.glob(os.path.join(sys.argv[2], "*.json"))), sys.argv[3]
-    spirv_val = sys.argv[4] if len(sys.argv) > 4 else ""
     if not specs:
         sys.exit("no module specifications in " + sys.argv[2])
     extensions = set()
@@ -60,7 +59,7 @@ def main():
     failed = left_out = 0
     with tempfile.TemporaryDirectory() as folder, concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
         lacking = {extension: lacks(glslang, extension, folder) for extension in sorted(extensions)}
-        for name, wrong, why in pool.map(lambda path: build(path, glslang, spirv_val, folder, lacking), specs):
+        for name, wrong, why in pool.map(lambda path: build(path, glslang, folder, lacking), specs):
             if wrong:
                 print("FAILED %s\n%s" % (name, wrong))
             elif why:

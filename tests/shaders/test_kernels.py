@@ -30,6 +30,7 @@ void main() {
 BODY = "b.words[push.pair.x] = a.words[push.count] + uint(factor * push.matrix[1].z);"
 SPEC = {"module": "m", "entry": "m", "namespace": "a::b", "axes": {}, "access": "descriptor", "slots": 2, "push_bytes": 64,
         "reads": None, "writes": None, "extensions": [], "requires": [], "includes": [], "macros": [], "optimize": True,
+        "target": "vulkan1.1",
         "constants": [{"name": "local_size", "id": 0, "type": "uint"}, {"name": "factor", "id": 3, "type": "float"}]}
 ENTRY = {"name": "m", "source": "m.comp", "summary": "a module", "slots": 2, "push_bytes": 64,
          "axes": {"weight": ["dense", "sparse24"]},
@@ -227,6 +228,15 @@ class Table(Scratch):
         self.refuses("where must be a list", where="local_size > 1")
         self.refuses("subgroup_size is the device's", {"name": "subgroup_size"})
 
+    def test_needs_of_axis_values(self):
+        needs = {"weight": {"sparse24": {"requires": ["shuffle"], "extensions": ["GL_A"]}}}
+        module = self.read(dict(copy.deepcopy(ENTRY), requires=["basic"], axis_needs=needs))[0]
+        self.assertEqual(kernels.needs_of(module, {"weight": "dense"}, "requires"), ["basic"])
+        self.assertEqual(kernels.needs_of(module, {"weight": "sparse24"}, "requires"), ["basic", "shuffle"])
+        self.assertEqual(kernels.needs_of(module, {"weight": "sparse24"}, "extensions"), ["GL_A"])
+        self.refuses("names weight csr, no axis value", axis_needs={"weight": {"csr": {}}})
+        self.refuses("lists called requires and extensions", axis_needs={"weight": {"dense": {"needs": []}}})
+
     def test_names_are_unique(self):
         plain = dict(copy.deepcopy(ENTRY), axes={})
         with self.assertRaisesRegex(kernels.TableError, "name of another"):
@@ -261,6 +271,41 @@ class Compile(Scratch):
             self.assertNotEqual(code, 0)
             self.assertIn(message, text)
             self.assertFalse(os.path.exists(self.path("out.spv")))
+
+
+class Compilers(Scratch):
+    """Which compiler builds what; and the library's own table where none knows cooperative matrices."""
+
+    @staticmethod
+    def toolchain(version, **knows):
+        chain = object.__new__(kernels.kernels_tools.Toolchain)
+        chain.version, chain.probes = version, {(name, "vulkan1.1"): answer for name, answer in knows.items()}
+        return chain
+
+    def test_the_first_that_builds_and_validates(self):
+        old = self.toolchain("1", GL_A=(True, True), GL_B=(True, False), GL_C=(False, False), GL_D=(False, False))
+        new = self.toolchain("2", GL_A=(True, True), GL_B=(True, True), GL_C=(True, False), GL_D=(False, False))
+        for names, expected in (((), old), (("GL_A",), old), (("GL_B",), new), (("GL_C",), new), (("GL_D",), None)):
+            self.assertIs(kernels.kernels_tools.choose([old, new], [(name, "vulkan1.1") for name in names]), expected)
+
+    def test_a_table_without_cooperative_matrices(self):
+        script = self.path("old.sh", "#!/bin/sh\n[ \"$1\" = --version ] || exit 1\necho shaderc v2020.1\n")
+        os.chmod(script, 0o755)
+        table = os.path.join(SCRIPTS, "..", "shaders", "kernels.json")
+        done = subprocess.run([sys.executable, "-B", os.path.join(SCRIPTS, "kernels.py"), "plan", "--json", table,
+                               "--out", self.path("out"), "--glslc", script],
+                              capture_output=True, text=True, check=False)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertIn("GL_KHR_cooperative_matrix: glslc 2020.1 lacks it", done.stdout)
+        self.assertIn("8 modules stay without code", done.stdout)
+        with open(self.path("out/shaders/absent.json"), encoding="utf-8") as file:
+            absent = json.load(file)
+        self.assertEqual(absent["matmul_direct_dense"], {"address": "", "descriptor": ""})
+        for access in ("address", "descriptor"):
+            self.assertEqual(absent["matmul_coopmat_dense_f16"][access],
+                             "glslc 2020.1 lacks GL_KHR_cooperative_matrix")
+        with open(self.path("out/danaus/kernels.hpp"), encoding="utf-8") as file:
+            self.assertIn("struct MatmulCoopmat {", file.read())
 
 
 unittest.main(argv=sys.argv[:1])

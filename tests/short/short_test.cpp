@@ -16,6 +16,7 @@
 
 #include <danaus/runtime/kernel_support.hpp>
 
+#include <algorithm>
 #include <array>
 #include <cstdio>
 #include <numeric>
@@ -70,6 +71,26 @@ protected:
                const Layout& layout = {}) {
         const auto values = random_values(rows * columns, seed, type);
         return {Placed(stream, type, {rows, columns}, layout, values), Matrix(rows, columns, values)};
+    }
+    // A dense and a compressed weight, as that family does it first; how many of them it serves here.
+    int multiply_by(detail::Family family, DataType type) {
+        const auto x = draw(type, 33, 20, 20), w = draw(type, 32, 20, 21);
+        const Placed y(stream, DataType::f32, {33, 32});
+        const auto dense = test::problem_of(Verb::forward, y, x.tensor, w.tensor);
+        if (test::ways_of(family, dense).empty()) return 0;
+        const Sparse24 sparse = compress_by_magnitude(witness, w.tensor);
+        int served = 0;
+        for (const auto& [problem, weight] :
+             {std::pair{dense, w.matrix}, std::pair{test::problem_of(y, x.tensor, sparse),
+                                                    reference::decompress(reference::compress(
+                                                        w.matrix, reference::select_mask(w.matrix)))}}) {
+            const auto ways = test::ways_of(family, problem);
+            if (ways.empty()) continue;
+            detail::record(witness, ways.front());
+            expect_near(y, reference::matmul(x.matrix, weight), 1e-5);
+            ++served;
+        }
+        return served;
     }
     void expect_near(const Placed& actual, const Matrix& expected, double tolerance) {
         EXPECT_EQ(reference::first_mismatch(actual.values(stream), expected.data, tolerance, tolerance), "");
@@ -138,21 +159,16 @@ TEST_F(Short, FewTokens) {
                 1e-4);
 }
 
-// Where the rules would not choose it, too.
+// Where the rules would not choose them, too.
 TEST_F(Short, SharedMemory) {
-    const auto x = draw(DataType::f32, 33, 20, 20), w = draw(DataType::f32, 32, 20, 21);
-    const Placed y(stream, DataType::f32, {33, 32});
-    const Sparse24 sparse = compress_by_magnitude(witness, w.tensor);
-    for (const auto& [problem, weight] :
-         {std::pair{test::problem_of(Verb::forward, y, x.tensor, w.tensor), w.matrix},
-          std::pair{
-              test::problem_of(y, x.tensor, sparse),
-              reference::decompress(reference::compress(w.matrix, reference::select_mask(w.matrix)))}}) {
-        const auto ways = test::ways_of(detail::Family::shared, problem);
-        ASSERT_FALSE(ways.empty());
-        detail::record(witness, ways.front());
-        expect_near(y, reference::matmul(x.matrix, weight), 1e-5);
-    }
+    EXPECT_EQ(multiply_by(detail::Family::shared, DataType::f32), 2);
+}
+
+// Which they do is the device's; the last test looks that all ran that it has.
+TEST_F(Short, MatrixUnits) {
+    for (const DataType type : {DataType::f16, DataType::bf16})
+        for (const detail::Family family : {detail::Family::coopmat, detail::Family::coopmat2})
+            multiply_by(family, type);
 }
 
 TEST_F(Short, BlockDiagonalAndMonarch) {
@@ -345,7 +361,11 @@ TEST_F(Short, ZEveryKernelRanInFewPipelines) {
         else  // What needs a feature does the work of a kernel that needs none, only faster.
             EXPECT_FALSE(kernels::info(static_cast<kernels::Module>(i)).requirements.empty())
                 << support[i].name << " cannot run on this device: " << support[i].reason;
-    EXPECT_LE(device().pipeline_count(), 50u);
+    // And one for each kernel of matrix units that this one has.
+    const auto matrix_units = std::count_if(support.begin(), support.end(), [](const KernelSupport& one) {
+        return one.usable() && one.name.find("_coopmat") != std::string::npos;
+    });
+    EXPECT_LE(device().pipeline_count(), 48u + static_cast<std::size_t>(matrix_units));
     std::printf("short suite: %zu kernels of the table, %zu pipelines, on %s, subgroup size %u\n",
                 seen().size(), device().pipeline_count(), describe(device().capabilities()).c_str(),
                 device().capabilities().subgroup_size);

@@ -35,10 +35,19 @@ struct CooperativeMatrix {
     std::uint32_t m = 0, n = 0, k = 0;
     MatrixElement a = MatrixElement::f16, b = MatrixElement::f16;       ///< of A and B
     MatrixElement c = MatrixElement::f32, result = MatrixElement::f32;  ///< added, and what comes out
+    /// Whether it multiplies matrices of `element` and adds in f32.
+    [[nodiscard]] DANAUS_EXPORT bool multiplies(MatrixElement element) const noexcept;
     [[nodiscard]] bool operator==(const CooperativeMatrix&) const noexcept = default;
 };
 /// "16x16x16 f16*f16+f32->f32"
 [[nodiscard]] DANAUS_EXPORT std::string to_string(const CooperativeMatrix& shape);
+
+/// Cooperative matrices of a whole workgroup (VK_NV_cooperative_matrix2): m, n and k are multiples of these.
+struct WorkgroupMatrix {
+    CooperativeMatrix steps;
+    std::uint32_t invocations = 0;  ///< of the workgroup
+    [[nodiscard]] bool operator==(const WorkgroupMatrix&) const noexcept = default;
+};
 
 /// Identity, limits and features of one Vulkan device, as far as the library uses them.
 /// A test may lower any field before the device is created (DeviceOptions::cap): features are then withheld
@@ -71,6 +80,9 @@ struct Capabilities {
     std::uint64_t device_memory = 0;               ///< bytes of the largest device-local heap
     std::uint32_t subgroup_size = 1;               ///< the size kernels run at by default
     std::uint32_t min_subgroup_size = 1;           ///< the least that the driver may compile one for
+    std::uint32_t max_subgroup_size = 1;           ///< the largest
+    std::uint32_t matrix_subgroup_size = 1;        ///< what kernels with cooperative matrices ask for
+    std::uint32_t matrix_reserved_shared = 0;      ///< bytes that workgroup matrices take from the workgroup
     double timestamp_period = 0.0;                 ///< nanoseconds per timestamp tick
     std::uint32_t timestamp_bits = 0;              ///< 0: the queue has no timestamps
 
@@ -82,10 +94,18 @@ struct Capabilities {
     bool storage_16bit = false;
     bool subgroup_arithmetic = false;
     bool subgroup_shuffle = false;
-    bool subgroup_size_control = false;
-    bool cooperative_matrix = false;                      ///< VK_KHR_cooperative_matrix
+    bool subgroup_size_control = false;       ///< a compute kernel may ask for a subgroup size
+    bool compute_full_subgroups = false;      ///< and for subgroups without missing lanes
+    bool vulkan_memory_model = false;         ///< which cooperative matrices are written for
+    bool memory_model_device_scope = false;   ///< its atomics, which stores of 16-bit elements are
+    bool shader_bfloat16 = false;             ///< VK_KHR_shader_bfloat16
+    bool matrix_bfloat16 = false;             ///< in cooperative matrices
+    bool matrix_workgroup_scope = false;      ///< VK_NV_cooperative_matrix2: of whole workgroups
+    bool matrix_flexible_dimensions = false;  ///< likewise: multiples of a step
+    bool cooperative_matrix = false;          ///< VK_KHR_cooperative_matrix
     std::vector<CooperativeMatrix> cooperative_matrices;  ///< of subgroups
-    bool portability_subset = false;                      ///< the driver is a layered one (MoltenVK)
+    std::vector<WorkgroupMatrix> workgroup_matrices;
+    bool portability_subset = false;  ///< the driver is a layered one (MoltenVK)
 
     /// What is known of the driver and was turned off or is avoided for it: "id (what: reason)" each.
     std::vector<std::string> quirks;
