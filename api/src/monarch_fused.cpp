@@ -129,7 +129,7 @@ std::vector<MonarchPlan> fused_candidates(const MonarchProblem& p, const Capabil
 std::optional<MonarchPlan> fused_by_rules(const MonarchProblem& p, const Capabilities& caps, Access access) {
     // Few tokens to a workgroup read the weights anew for each of these: that pays while blocks are small,
     // where a factor moves more bytes of tokens than it has work for, and with a workgroup for every core.
-    constexpr std::uint64_t small_block = 64, enough_workgroups = 64, enough_tokens = 8;
+    constexpr std::uint64_t small_block = 64, least_workgroups = 64, enough_tokens = 8;
     const std::uint64_t depth = std::max(p.first.depth, p.second.depth), tokens = p.whole.m * p.whole.outer;
     if (depth > small_block) return std::nullopt;
     if (caps.type == DeviceType::cpu) {
@@ -141,7 +141,7 @@ std::optional<MonarchPlan> fused_by_rules(const MonarchProblem& p, const Capabil
     }
     for (MonarchPlan& one : fused_candidates(p, caps, access)) {
         const std::uint64_t workgroups = one.grid[0] * one.grid[1];
-        if (workgroups >= enough_workgroups && tokens >= workgroups * (enough_tokens / 2) &&
+        if (workgroups >= least_workgroups && tokens >= workgroups * (enough_tokens / 2) &&
             one.tile.rows * one.kernel.constants[13] >= enough_tokens)
             return std::move(one);
     }

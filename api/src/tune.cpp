@@ -24,12 +24,6 @@ double nanoseconds_since(Clock::time_point start) {
     return std::chrono::duration<double, std::nano>(Clock::now() - start).count();
 }
 
-Stream stream_for(const Device& device) {
-    StreamOptions options;
-    options.profile = device.capabilities().timestamp_bits > 0;
-    return Stream(device, options);
-}
-
 // Times by the device's clock where it has one.
 class Timer {
 public:
@@ -188,13 +182,15 @@ void ProblemCollector::add(const ProblemKey& key,
     if (!known) found.push_back({key, problem});
 }
 
+Stream tuning_stream(const Device& device) {
+    StreamOptions options;
+    options.profile = device.capabilities().timestamp_bits > 0;
+    return Stream(device, options);
+}
+
 namespace {
 
-template <typename TrialType, typename Problem>
-Entry measure(const Device& device, const Problem& problem, const TuneOptions& options) {
-    Stream stream = stream_for(device);
-    TrialType trial(stream, problem);
-    std::vector<Runner> runners = verified(device, trial);
+Entry race(Stream& stream, std::vector<Runner> runners, const TuneOptions& options) {
     Timer timer(stream);
     take_rounds(timer, runners, options);
     Entry entry;
@@ -203,7 +199,20 @@ Entry measure(const Device& device, const Problem& problem, const TuneOptions& o
     return entry;
 }
 
+template <typename TrialType, typename Problem>
+Entry measure(const Device& device, const Problem& problem, const TuneOptions& options) {
+    Stream stream = tuning_stream(device);
+    TrialType trial(stream, problem);
+    return race(stream, verified(device, trial), options);
+}
+
 }  // namespace
+
+Entry compare_ways(Stream& stream, const std::vector<Trial::Way>& ways, const TuneOptions& options) {
+    std::vector<Runner> runners;
+    for (const Trial::Way& way : ways) runners.push_back({&way, {way.choice, Outcome::kept, {}}});
+    return race(stream, std::move(runners), options);
+}
 
 Entry measure_problem(const Device& device, const MultiplyProblem& problem, const TuneOptions& options) {
     return measure<MultiplyTrial>(device, problem, options);

@@ -64,4 +64,10 @@ public:
     MonarchTrial(Stream& stream, const MonarchProblem& problem);
 };
 
+/// A stream that ways can be timed on.
+[[nodiscard]] Stream tuning_stream(const Device& device);
+/// Times ways that are known to compute the same, the first of which is kept where none is clearly faster.
+[[nodiscard]] Entry compare_ways(Stream& stream, const std::vector<Trial::Way>& ways,
+                                 const TuneOptions& options);
+
 }  // namespace danaus::detail

@@ -1,6 +1,7 @@
 // Everything of the library but embedding in a host's Vulkan device (embedding.hpp).
 #pragma once
 
+#include <danaus/best.hpp>
 #include <danaus/block_diagonal.hpp>
 #include <danaus/loss.hpp>
 #include <danaus/matmul.hpp>
