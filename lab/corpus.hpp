@@ -26,7 +26,7 @@ using Kernels = std::vector<kernels::Kernel>;
 /// Modules with no more kernels than this are compiled whole.
 inline constexpr std::size_t small_module = 48;
 /// The most kernels for one device and access.
-inline constexpr std::size_t most_kernels = 900;
+inline constexpr std::size_t most_kernels = 1000;
 
 struct Corpus {
     Kernels kernels;                    ///< in the table's order of modules, sorted by constants within one

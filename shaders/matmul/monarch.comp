@@ -120,45 +120,7 @@ uint tile_column(uint c) {
 uint clamped_column(uint c) { return min(tile_column(c), size_n - 1); }
 #include "tile_store.glsl"
 
-uint w_row[TILE_COLUMNS];  // offset of each row of the weight
-uint units;
-
-// Neighbouring lanes take neighbouring blocks where features are interleaved, else neighbouring rows.
-void place_unit(uint base, bool interleaved, uint blocks, uint rows, uint neighbours) {
-    const uint unit = min(base + feature_lane, units - 1);
-    const uint across = (blocks + neighbours - 1) / neighbours, height = TILE_COLUMNS / neighbours;
-    const uint down = units / across;
-    unit_block = (interleaved ? unit % across : unit / down) * neighbours;
-    unit_row = (interleaved ? unit / across : unit % down) * height;
-}
-uint count_units(uint blocks, uint rows, uint neighbours) {
-    const uint height = TILE_COLUMNS / neighbours;
-    return (blocks + neighbours - 1) / neighbours * ((rows + height - 1) / height);
-}
-
-#define PLACE_ROWS_(neighbours, block_stride, row_stride, blocks, rows) \
-    [[unroll]] for (uint c_ = 0; c_ < TILE_COLUMNS; ++c_) { \
-        w_row[c_] = min(unit_block + c_ % (neighbours), (blocks) - 1) * (block_stride) + \
-                    min(unit_row + c_ / (neighbours), (rows) - 1) * (row_stride); \
-        [[unroll]] for (uint r_ = 0; r_ < TILE_ROWS; ++r_) accumulator[r_][c_] = 0.0; \
-    }
-
-// accumulator += weight · source for `count` steps from k on: K_STEP of them, or one. source[neighbour][row][step].
-float source[NEIGHBOURS][TILE_ROWS][K_STEP];
-#define MULTIPLY_STEPS_(slot, layout_, neighbours, column_stride, k, count) \
-    [[unroll]] for (uint c_ = 0; c_ < TILE_COLUMNS; ++c_) { \
-        uint run_[MAX_RUN_WORDS]; \
-        const bool in_runs_ = (layout_) != 0 && (count) == K_STEP; \
-        if (in_runs_) { \
-            LOAD_RUN(slot, layout_, run_words(OPERAND_TYPE, K_STEP), run_words(OPERAND_TYPE, w_row[c_] + (k)), 0u, run_) \
-        } \
-        [[unroll]] for (uint i_ = 0; i_ < (count); ++i_) { \
-            const float w_ = in_runs_ ? run_element(OPERAND_TYPE, run_, i_) \
-                                      : load_float(slot, OPERAND_TYPE, w_row[c_] + ((k) + i_) * (column_stride), 0u); \
-            [[unroll]] for (uint r_ = 0; r_ < TILE_ROWS; ++r_) \
-                accumulator[r_][c_] = fma(source[c_ % (neighbours)][r_][i_], w_, accumulator[r_][c_]); \
-        } \
-    }
+#include "monarch_units.glsl"
 
 uint x_row[TILE_ROWS];  // offset of each token
 uint stride_x = push.x_feature, batch_x = gl_WorkGroupID.y * push.x_outer;
@@ -186,69 +148,12 @@ void multiply_first(uint k, uint count) {
     MULTIPLY_STEPS_(MATRIX_W1, W1_LAYOUT, 1, stride_w1, k, count)
 }
 
-// Where token r of this lane begins in the intermediate.
-uint inner_row(uint r) {
-    const uint token = token_lane * TILE_ROWS + r;
-    return (is_16_bit(OPERAND_TYPE) ? token / 2 : token) * inner_pitch;
-}
-
-void store_inner() {
-    [[unroll]] for (uint c = 0; c < TILE_COLUMNS; ++c) {
-        const uint at = feature(WRITES_INTERLEAVED, unit_block, unit_row + c, blocks_1, rows_1);
-        if (unit_row + c < rows_1) {
-            if (is_16_bit(OPERAND_TYPE)) {
-                [[unroll]] for (uint r = 0; r < TILE_ROWS; r += 2)
-                    inner[inner_row(r) + at] = encode_16(OPERAND_TYPE, accumulator[r][c]) |
-                                               encode_16(OPERAND_TYPE, accumulator[min(r + 1, TILE_ROWS - 1)][c]) << 16;
-            } else {
-                [[unroll]] for (uint r = 0; r < TILE_ROWS; ++r)
-                    inner[inner_row(r) + at] = floatBitsToUint(accumulator[r][c]);
-            }
-        }
-    }
-}
-
-void load_inner(uint k, uint count) {
-    [[unroll]] for (uint j = 0; j < NEIGHBOURS; ++j) {
-        const uint block = min(unit_block + j, blocks_2 - 1);
-        [[unroll]] for (uint i = 0; i < count; ++i) {
-            const uint at = feature(!WRITES_INTERLEAVED, block, k + i, blocks_2, depth_2);
-            if (is_16_bit(OPERAND_TYPE)) {
-                [[unroll]] for (uint r = 0; r < TILE_ROWS; r += 2) {
-                    const vec2 pair = decode_pair(OPERAND_TYPE, inner[inner_row(r) + at]);
-                    source[j][r][i] = pair.x;
-                    source[j][min(r + 1, TILE_ROWS - 1)][i] = TILE_ROWS == 1 ? pair.x : pair.y;
-                }
-            } else {
-                [[unroll]] for (uint r = 0; r < TILE_ROWS; ++r)
-                    source[j][r][i] = uintBitsToFloat(inner[inner_row(r) + at]);
-            }
-        }
-    }
-}
+#include "monarch_inner.glsl"
 
 void multiply_second(uint k, uint count) {
     load_inner(k, count);
     MULTIPLY_STEPS_(MATRIX_W2, W2_LAYOUT, NEIGHBOURS, stride_w2, k, count)
 }
-
-// Tested at the bottom, and clamped: see direct.comp.
-#define MULTIPLY_(multiply, depth) \
-    do { \
-        uint k_ = 0; \
-        if ((depth) >= K_STEP) { \
-            do { \
-                multiply(k_, K_STEP); \
-                k_ += K_STEP; \
-            } while (k_ + K_STEP <= (depth)); \
-        } \
-        if (k_ < (depth)) { \
-            do { \
-                multiply(min(k_, (depth) - 1), 1); \
-                ++k_; \
-            } while (k_ < (depth)); \
-        } \
-    } while (false)
 
 void main() {
     [[unroll]] for (uint r = 0; r < TILE_ROWS; ++r) x_row[r] = tile_row(r) * push.x_token;

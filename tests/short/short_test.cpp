@@ -361,11 +361,8 @@ TEST_F(Short, ZEveryKernelRanInFewPipelines) {
         else  // What needs a feature does the work of a kernel that needs none, only faster.
             EXPECT_FALSE(kernels::info(static_cast<kernels::Module>(i)).requirements.empty())
                 << support[i].name << " cannot run on this device: " << support[i].reason;
-    // And one for each kernel of matrix units that this one has.
-    const auto matrix_units = std::count_if(support.begin(), support.end(), [](const KernelSupport& one) {
-        return one.usable() && one.name.find("_coopmat") != std::string::npos;
-    });
-    EXPECT_LE(device().pipeline_count(), 48u + static_cast<std::size_t>(matrix_units));
+    // Old drivers take a second for each: two a kernel and no more.
+    EXPECT_LE(device().pipeline_count(), 2 * seen().size());
     std::printf("short suite: %zu kernels of the table, %zu pipelines, on %s, subgroup size %u\n",
                 seen().size(), device().pipeline_count(), describe(device().capabilities()).c_str(),
                 device().capabilities().subgroup_size);
