@@ -67,7 +67,8 @@ def exceptions(folder=FOLDER):
 
 def optional(why):
     """Why a module that cannot run is no fault: it is written for matrix units, and every product has other kernels."""
-    lacking = ("the device lacks cooperative_matrix_", "the device lacks workgroup_matrix_")
+    lacking = ("the device lacks cooperative_matrix_", "the device lacks workgroup_matrix_",
+               "no plan chooses its matrix units")
     return "matrix units are optional" if why.startswith(lacking) else None
 
 

@@ -45,6 +45,10 @@ Corpus corpus_of(Kernels chosen, const Capabilities& capabilities, Access access
             continue;
         }
         const Kernels& all = modules[module];
+        if (all.empty() && name.starts_with("matmul_coopmat")) {
+            result.unusable.push_back(name + ": no plan chooses its matrix units");
+            continue;
+        }
         if (all.empty())
             throw std::logic_error(
                 fmt::format("no operation of the corpus reaches module {}; add calls that choose it to "

@@ -16,26 +16,25 @@ Best<Structure> choose(Stream& stream, const Structure& a, std::uint64_t tokens,
     require(options.rounds >= least_samples, "best: rounds {}, at least {}", options.rounds, least_samples);
     Best<Structure> chosen{a, {}, tokens};
     PackedWeight packed;
-    Shape shape;
+    Tensor x, y;
+    Stream own = tuning_stream(stream.device());
     try {
         const Tensor dense = to_dense(stream, a);
-        shape = dense.shape();
+        const Shape& shape = dense.shape();
+        if (shape.elements() == 0) return chosen;
         packed = pack(stream, dense);
         stream.finish();
+        const std::size_t last = shape.rank() - 1;
+        Shape in = shape, out = shape;
+        in[last - 1] = out[last - 1] = tokens;
+        out[last] = shape[last - 1];
+        x = uniform(own, packed.type(), in, -1.0f, 1.0f, 1);
+        y = matmul(own, x, packed);
+        own.finish();
     } catch (const Error& error) {
         if (error.kind() != ErrorKind::unsupported && error.kind() != ErrorKind::out_of_memory) throw;
         return chosen;
     }
-    if (shape.elements() == 0) return chosen;
-
-    const Device device = stream.device();
-    Stream own = tuning_stream(device);
-    const std::size_t last = shape.rank() - 1;
-    Shape in = shape, out = shape;
-    in[last - 1] = out[last - 1] = tokens;
-    out[last] = shape[last - 1];
-    const Tensor x(device, packed.type(), in), y(device, packed.type(), out);
-    uniform_into(own, x, -1.0f, 1.0f, 1);
     const auto by = [&](const auto& w) {
         return Trial::Way{{}, [=](Recorder& recorder) { matmul_into(recorder, y, x, w); }};
     };

@@ -107,6 +107,8 @@ std::vector<MonarchPlan> fused_candidates(const MonarchProblem& p, const Capabil
     for (const Shape2& shape : cpu ? std::span<const Shape2>(cpu_shapes) : gpu_shapes) {
         if (narrow && shape.rows == 1) continue;
         kernels::MatmulMonarch kernel = kernel_of(p, shape, caps);
+        // A CPU's driver runs the unrolled steps with all lanes masked too, and a uniform load obeys no mask.
+        if (cpu && std::min(p.first.depth, p.second.depth) < kernel.k_step) continue;
         const std::uint64_t tokens = std::uint64_t{kernel.token_lanes} * shape.rows;
         const std::uint64_t words = tokens / (narrow ? 2 : 1) * p.inner_features();
         const auto size = std::find_if(std::begin(inner_sizes), std::end(inner_sizes),

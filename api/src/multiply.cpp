@@ -114,7 +114,9 @@ void emit(Recorder& recorder, const MultiplyProblem& problem, const Tensor& out,
     // Nothing is recorded before the plan stands.
     const auto plans = plan(p, caps, device.access(), tuned ? &tuned->tile : nullptr);
     std::optional<SplitSum> split;
-    if (const std::uint64_t parts = tuned ? 1 : parts_of_sum(plans, caps); parts > 1)
+    // A table's tile that is none of this problem's leaves everything to rules.
+    const bool as_tuned = tuned && plans.front().tile == tuned->tile;
+    if (const std::uint64_t parts = as_tuned ? 1 : parts_of_sum(plans, caps); parts > 1)
         split.emplace(recorder, p, parts);
     if (zero) fill_into(recorder, zero, 0.0);
     if (packed) packed->record(recorder);

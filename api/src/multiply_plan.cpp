@@ -53,7 +53,8 @@ void shift(MatrixView& view, std::uint64_t elements) {
 }
 
 std::uint64_t weight_words(const MultiplyProblem& p) {
-    if (p.picked_from) return divide_up(p.m, p.a_panel) * p.k;
+    // A cut along m leaves fewer panels than a block has in memory: by the strides, which stay.
+    if (p.picked_from) return p.a.inner / p.a.row * p.k;
     return p.contract_columns ? p.n * divide_up(p.k, 32) : p.k * divide_up(p.n, 32);
 }
 

@@ -40,7 +40,9 @@ std::uint32_t stride(const Tensor& t, std::size_t dimension) {
 
 // Whether each row of `t` continues the one before, in units that 32 columns fill.
 bool rows_continue(const Tensor& t, std::uint64_t cols) {
-    return cols % 32 == 0 && t.size(1) > 1 && t.strides()[1] == t.size(2) * t.strides()[2];
+    // Spans are within reach of 32-bit offsets; a broadcast's tells nothing of its count.
+    return cols % 32 == 0 && t.size(1) > 1 && t.strides()[2] > 0 &&
+           t.strides()[1] == t.size(2) * t.strides()[2];
 }
 
 Tensor joined_rows(const Tensor& t) {

@@ -44,10 +44,10 @@ MultiplyProblem lower(const Tensor& out, const Tensor& x, const Sparse24& a, boo
 void multiply_into(Recorder& recorder, const Tensor& out, const char* name, const Tensor& x,
                    const Sparse24& a, bool transpose, const Epilogue& epilogue) {
     require_result(recorder, out, product_shape(x, shape_of(a), transpose), a.type());
-    require_disjoint("out", out, name, x);
-    require_disjoint("out", out, "a", a.values());
-    require_disjoint("out", out, "a", a.metadata());
     check_epilogue(recorder, epilogue, out, a.type());
+    require_apart(out, epilogue, name, x);
+    require_apart(out, epilogue, "a", a.values());
+    require_apart(out, epilogue, "a", a.metadata());
     MultiplyProblem problem = lower(out, x, a, transpose);
     const Tensor residual = set_epilogue(problem, epilogue, out, 1, 0);
     emit(recorder, problem, out, residual);

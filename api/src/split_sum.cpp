@@ -21,7 +21,8 @@ bool may_split_sum(const MultiplyProblem& p) {
 }
 
 std::uint64_t parts_of_sum(const std::vector<MultiplyPlan>& plans, const Capabilities& caps) {
-    if (caps.type == DeviceType::cpu || plans.size() != 1) return 1;
+    // The family for few tokens cuts its sums by itself, among the lanes of a workgroup.
+    if (caps.type == DeviceType::cpu || plans.size() != 1 || plans[0].tile.family == Family::few) return 1;
     const MultiplyProblem& p = plans[0].problem;
     const auto& grid = plans[0].grid;
     const std::uint64_t workgroups = grid[0] * grid[1] * grid[2];

@@ -1,5 +1,6 @@
 // Measuring the ways to compute a problem, and putting the best into the device's table.
 #include "check.hpp"
+#include "split_sum.hpp"
 #include "tune_trial.hpp"
 #include "tuning.hpp"
 
@@ -166,7 +167,12 @@ TunedProblem report_of(const ProblemKey& key, const Entry& entry) {
 }  // namespace
 
 void ProblemCollector::add(const MultiplyProblem& problem) {
-    if (problem.k != 0) add(key_of(problem, device().access()), problem);
+    if (problem.k == 0) return;
+    // What rules compute in parts has no tile of its own; a trial would time what is never recorded.
+    const Device on = device();
+    const Capabilities& caps = on.capabilities();
+    if (may_split_sum(problem) && parts_of_sum(plan(problem, caps, on.access()), caps) > 1) return;
+    add(key_of(problem, on.access()), problem);
 }
 
 void ProblemCollector::add(const MonarchProblem& problem) {

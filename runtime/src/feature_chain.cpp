@@ -9,6 +9,11 @@ bool extends_matrices(const Capabilities& c) {
     return c.cooperative_matrix && (c.matrix_workgroup_scope || c.matrix_flexible_dimensions);
 }
 
+// Both or neither: with the model alone, the atomics of all kernels that are not written for it are invalid.
+bool models_memory(const Capabilities& c) {
+    return c.vulkan_memory_model && c.memory_model_device_scope;
+}
+
 }  // namespace
 
 FeatureChain::FeatureChain(const Capabilities& c, void* tail) {
@@ -38,9 +43,9 @@ FeatureChain::FeatureChain(const Capabilities& c, void* tail) {
         matrix_.cooperativeMatrix = VK_TRUE;
         link(matrix_, CooperativeMatrixFeatures::type, chain);
     }
-    if (c.vulkan_memory_model || c.memory_model_device_scope) {
-        memory_model_.vulkanMemoryModel = c.vulkan_memory_model ? VK_TRUE : VK_FALSE;
-        memory_model_.vulkanMemoryModelDeviceScope = c.memory_model_device_scope ? VK_TRUE : VK_FALSE;
+    if (models_memory(c)) {
+        memory_model_.vulkanMemoryModel = VK_TRUE;
+        memory_model_.vulkanMemoryModelDeviceScope = VK_TRUE;
         link(memory_model_, VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_MEMORY_MODEL_FEATURES, chain);
     }
     if (c.shader_bfloat16) {
@@ -63,7 +68,7 @@ std::vector<const char*> required_extensions(const Capabilities& c) {
         if (c.buffer_device_address) names.push_back(VK_KHR_BUFFER_DEVICE_ADDRESS_EXTENSION_NAME);
         if (c.shader_float16) names.push_back(VK_KHR_SHADER_FLOAT16_INT8_EXTENSION_NAME);
     }
-    if (c.api_version < VK_API_VERSION_1_2 && (c.vulkan_memory_model || c.memory_model_device_scope))
+    if (c.api_version < VK_API_VERSION_1_2 && models_memory(c))
         names.push_back(VK_KHR_VULKAN_MEMORY_MODEL_EXTENSION_NAME);
     if (c.api_version < VK_API_VERSION_1_3 && (c.subgroup_size_control || c.compute_full_subgroups))
         names.push_back(VK_EXT_SUBGROUP_SIZE_CONTROL_EXTENSION_NAME);

@@ -314,6 +314,14 @@ TEST(Sparse24Multiply, RefusesWrongInput) {
     refuses({"out", "f16", "f32"}, [&] {
         matmul_into(stream, make({5, 6}, DataType::f16), make({5, 8}), a);
     });
+    // What the epilogue stores is apart from the operands, too.
+    const Tensor square = empty(stream, DataType::f32, {16, 16});
+    const Sparse24 square_weight = compress_by_magnitude(stream, square);
+    refuses({"aux", "overlaps x"}, [&] {
+        Epilogue epilogue;
+        epilogue.aux = square;
+        (void)matmul(stream, square, square_weight, epilogue);
+    });
     refuses({"out", "overlaps a"}, [&] {
         matmul_into(stream, Tensor(a.values().buffer(), DataType::f32, {1, 6}), make({1, 8}), a);
     });

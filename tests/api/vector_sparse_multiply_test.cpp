@@ -192,6 +192,19 @@ TEST(VectorSparseMultiply, StaysWithinALimitedDevice) {
     Stream stream(small);
     EXPECT_EQ(mismatch(stream, {.tokens = 30, .out = 24, .in = 40, .batch = 7, .blocks = 7}), "");
     EXPECT_EQ(mismatch(stream, {.tokens = 200, .out = 150, .in = 40, .pattern = {2, 4, 16}}), "");
+    {
+        // A result whose longest reach is along out is cut there first, and then along the blocks.
+        const std::size_t blocks = 7, tokens = 64, out = 24, in = 8;
+        const VectorSparse a = compress_by_magnitude(
+            stream, upload(stream, test::whole_values(blocks * out * in, 1, 3), {blocks, out, in}),
+            {2, 4, 4});
+        const Tensor x = upload(stream, test::whole_values(blocks * tokens * in, 2, 3), {blocks, tokens, in});
+        const Tensor memory(small, DataType::f32, {out, blocks, tokens});
+        const Tensor y = memory.as_strided({blocks, tokens, out}, {tokens, 1, blocks * tokens});
+        matmul_into(stream, y, x, a);
+        EXPECT_EQ(download(stream, contiguous(stream, y)),
+                  download(stream, matmul(stream, x, to_dense(stream, a))));
+    }
     if (test::access() != Access::descriptor) return;
     const VectorSparse wide(small, DataType::f32, {64, 512}, {2, 4, 64});
     expect_error(ErrorKind::unsupported, {"vector_sparse_matmul", "weight spans", "elements of f32"}, [&] {
