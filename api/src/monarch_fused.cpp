@@ -106,8 +106,8 @@ std::vector<MonarchPlan> fused_candidates(const MonarchProblem& p, const Capabil
     const bool narrow = size_of(p.whole.b.type) == 2, cpu = caps.type == DeviceType::cpu;
     for (const Shape2& shape : cpu ? std::span<const Shape2>(cpu_shapes) : gpu_shapes) {
         if (narrow && shape.rows == 1) continue;
-        // Arc Alchemist, whose subgroups may be 8 wide, spills with the tallest tile.
-        if (!cpu && shape.rows > 2 && caps.min_subgroup_size < 16) continue;
+        // Intel's chips, whose subgroups may be narrower, spill with the tallest tile.
+        if (!cpu && shape.rows > 2 && caps.min_subgroup_size < 32) continue;
         kernels::MatmulMonarch kernel = kernel_of(p, shape, caps);
         // A CPU's driver runs the unrolled steps with all lanes masked too, and a uniform load obeys no mask.
         if (cpu && std::min(p.first.depth, p.second.depth) < kernel.k_step) continue;
