@@ -1,5 +1,6 @@
 // Row-wise 2:4: the compressed form, and its way from and to dense matrices.
 #include "check.hpp"
+#include "masks.hpp"
 #include "multiply.hpp"
 
 #include <danaus/sparse24.hpp>
@@ -11,8 +12,12 @@
 namespace danaus {
 namespace {
 
+using detail::check_mask;
+using detail::check_matrix;
 using detail::divide_up;
+using detail::local_size;
 using detail::require;
+using detail::stride;
 
 // A matrix or a batch of them as a batch, for kernels that always see three dimensions.
 Tensor batched(const Tensor& t) {
@@ -31,11 +36,6 @@ bool in_pairs(const Tensor& t) {
 bool loads_in_pairs(const Tensor& t) {
     // The partner of a last odd f32 column would be a word behind the operand.
     return in_pairs(t) && (size_of(t.type()) == 2 || t.size(2) % 2 == 0);
-}
-
-// A stride along one element is never followed and may be anything.
-std::uint32_t stride(const Tensor& t, std::size_t dimension) {
-    return t && t.size(dimension) > 1 ? static_cast<std::uint32_t>(t.strides()[dimension]) : 0;
 }
 
 // Whether each row of `t` continues the one before, in units that 32 columns fill.
@@ -103,13 +103,6 @@ std::uint32_t groups_per_lane(const Recorder& recorder) {
     return recorder.device().capabilities().type == DeviceType::cpu ? 8 : 1;
 }
 
-std::uint32_t local_size(const Recorder& recorder) {
-    const Capabilities& caps = recorder.device().capabilities();
-    std::uint32_t size = 64;
-    while (size > 8 && size > std::min(caps.max_workgroup_invocations, caps.max_workgroup_size[0])) size /= 2;
-    return size;
-}
-
 void record_compress(Recorder& recorder, const Tensor& w, const Tensor& mask_in, const Tensor& mask_out,
                      const Sparse24& out, const char* label) {
     if (w.elements() == 0) return;
@@ -145,21 +138,6 @@ void record_compress(Recorder& recorder, const Tensor& w, const Tensor& mask_in,
         packet.label = label;
         recorder.record(packet);
     });
-}
-
-void check_matrix(const Recorder& recorder, const char* name, const Tensor& t) {
-    detail::require_tensor(recorder, name, t);
-    detail::require_floating(name, t);
-    require(t.rank() == 2 || t.rank() == 3, "{}: shape {}, rank 2 or 3 is needed", name,
-            to_string(t.shape()));
-}
-
-void check_mask(const Recorder& recorder, const char* name, const Tensor& mask, const Tensor& w) {
-    detail::require_tensor(recorder, name, mask);
-    detail::require_type(name, mask, DataType::u32);
-    const Shape shape = mask_shape(w.shape());
-    require(mask.shape() == shape, "{}: shape {}, {} is needed for w {}", name, to_string(mask.shape()),
-            to_string(shape), to_string(w.shape()));
 }
 
 void check_compressed(const Recorder& recorder, const char* name, const Sparse24& a) {

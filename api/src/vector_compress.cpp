@@ -44,20 +44,6 @@ void record_compress(Recorder& recorder, const Tensor& w, const Tensor& mask_in,
     });
 }
 
-void check_dense(const Recorder& recorder, const Tensor& w) {
-    require_tensor(recorder, "w", w);
-    require_floating("w", w);
-    require(w.rank() == 2 || w.rank() == 3, "w: shape {}, rank 2 or 3 is needed", to_string(w.shape()));
-}
-
-void check_mask(const Recorder& recorder, const char* name, const Tensor& mask, const Tensor& w) {
-    require_tensor(recorder, name, mask);
-    require_type(name, mask, DataType::u32);
-    const Shape shape = mask_shape(w.shape());
-    require(mask.shape() == shape, "{}: shape {}, {} is needed for w {}", name, to_string(mask.shape()),
-            to_string(shape), to_string(w.shape()));
-}
-
 // Neither of `out`'s tensors shares an element with `other`.
 void require_apart(const VectorSparse& out, const char* name, const Tensor& other) {
     require_disjoint("out", out.values(), name, other);
@@ -65,7 +51,7 @@ void require_apart(const VectorSparse& out, const char* name, const Tensor& othe
 }
 
 void check_compress(const Recorder& recorder, const VectorSparse& out, const Tensor& w) {
-    check_dense(recorder, w);
+    check_matrix(recorder, "w", w);
     check_vector_sparse(recorder, "out", out);
     require(out.shape() == w.shape(), "out: shape {}, {} is needed", to_string(out.shape()),
             to_string(w.shape()));
@@ -77,7 +63,7 @@ void check_compress(const Recorder& recorder, const VectorSparse& out, const Ten
 
 void select_vector_mask_into(Recorder& recorder, const Tensor& out, const Tensor& w,
                              const VectorPattern& pattern) {
-    check_dense(recorder, w);
+    check_matrix(recorder, "w", w);
     check_pattern(pattern);
     check_mask(recorder, "out", out, w);
     require_no_self_overlap("out", out);
@@ -86,7 +72,7 @@ void select_vector_mask_into(Recorder& recorder, const Tensor& out, const Tensor
 }
 
 Tensor select_vector_mask(Recorder& recorder, const Tensor& w, const VectorPattern& pattern) {
-    check_dense(recorder, w);
+    check_matrix(recorder, "w", w);
     const Tensor out = empty(recorder, DataType::u32, mask_shape(w.shape()));
     select_vector_mask_into(recorder, out, w, pattern);
     return out;
@@ -100,7 +86,7 @@ void compress_into(Recorder& recorder, const VectorSparse& out, const Tensor& w,
 }
 
 VectorSparse compress(Recorder& recorder, const Tensor& w, const Tensor& mask, const VectorPattern& pattern) {
-    check_dense(recorder, w);
+    check_matrix(recorder, "w", w);
     const VectorSparse out = empty_vector_sparse(recorder, w.type(), w.shape(), pattern);
     compress_into(recorder, out, w, mask);
     return out;
@@ -121,7 +107,7 @@ void compress_by_magnitude_into(Recorder& recorder, const VectorSparse& out, con
 }
 
 VectorSparse compress_by_magnitude(Recorder& recorder, const Tensor& w, const VectorPattern& pattern) {
-    check_dense(recorder, w);
+    check_matrix(recorder, "w", w);
     const VectorSparse out = empty_vector_sparse(recorder, w.type(), w.shape(), pattern);
     compress_by_magnitude_into(recorder, out, w);
     return out;

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "check.hpp"
+#include "masks.hpp"
 #include "multiply.hpp"
 
 #include <danaus/vector_sparse.hpp>
@@ -74,20 +75,8 @@ void for_pieces(const Recorder& recorder, const char* label, std::uint64_t panel
     record(parts);
 }
 
-inline std::uint32_t local_size(const Recorder& recorder) {
-    const Capabilities& caps = recorder.device().capabilities();
-    std::uint32_t size = 64;
-    while (size > 8 && size > std::min(caps.max_workgroup_invocations, caps.max_workgroup_size[0])) size /= 2;
-    return size;
-}
-
 inline std::uint32_t narrow32(std::uint64_t value) {
     return static_cast<std::uint32_t>(value);
-}
-
-// A stride along one element is never followed and may be anything.
-inline std::uint32_t stride(const Tensor& t, std::size_t dimension) {
-    return t && t.size(dimension) > 1 ? narrow32(t.strides()[dimension]) : 0;
 }
 
 inline std::uint32_t groups_of(const Recorder& recorder, std::uint64_t count) {
