@@ -1,6 +1,7 @@
 // What multiplies by compressed matrices have in common, whatever the compression: shapes and gradients.
 #pragma once
 
+#include "check.hpp"
 #include "multiply.hpp"
 
 namespace danaus::detail {
@@ -14,6 +15,18 @@ struct CompressedShape {
     [[nodiscard]] std::uint64_t rows() const { return shape[rank() - 2]; }
     [[nodiscard]] std::uint64_t columns() const { return shape[rank() - 1]; }
 };
+
+template <typename Matrix>
+CompressedShape shape_of(const Matrix& a) {
+    return {a.shape(), a.type()};
+}
+/// Of a matrix called "a" that is present and of the recorder's device; else throws.
+template <typename Matrix>
+CompressedShape checked(const Recorder& recorder, const Matrix& a) {
+    require(static_cast<bool>(a), "a: a null matrix");
+    require_tensor(recorder, "a", a.values());
+    return shape_of(a);
+}
 
 /// Throws unless x (…, tokens, features), called `name`, fits x·Aᵀ, or transposed x·A.
 void check_operand(const Recorder& recorder, const char* name, const Tensor& x, const CompressedShape& a,

@@ -32,7 +32,7 @@ struct Shape2 {
     std::uint32_t rows, columns;
 };
 // Lanes of a GPU lie along features, so that neighbours load and store neighbours; a CPU's along tokens, so
-// that weights are uniform. None of a GPU's is timed: tiles of at most 16 sums spill nowhere.
+// that weights are uniform. None of a GPU's is timed.
 constexpr Shape2 gpu_shapes[] = {{256, 4, 2, 4}, {256, 4, 4, 4}, {128, 4, 2, 4}, {64, 2, 2, 4}};
 constexpr Shape2 cpu_shapes[] = {{0, 0, 2, 16}, {0, 0, 1, 16}};
 constexpr std::uint32_t inner_sizes[] = {4096, 8192, 12288, 24576};
@@ -119,6 +119,7 @@ std::vector<MonarchPlan> fused_candidates(const MonarchProblem& p, const Capabil
         kernel.inner_words = *size;
         MonarchPlan plan;
         plan.problem = p;
+        plan.tokens = tokens;
         plan.kernel = kernel.kernel();
         plan.grid = {divide_up(p.whole.m, tokens), p.whole.outer, 1};
         plan.tile = {Family::fused, kernel.local_size, shape.rows, shape.columns, kernel.k_step, false};
@@ -146,7 +147,7 @@ std::optional<MonarchPlan> fused_by_rules(const MonarchProblem& p, const Capabil
     for (MonarchPlan& one : fused_candidates(p, caps, access)) {
         const std::uint64_t workgroups = one.grid[0] * one.grid[1];
         if (workgroups >= least_workgroups && tokens >= workgroups * (enough_tokens / 2) &&
-            one.tile.rows * one.kernel.constants[13] >= enough_tokens)
+            one.tokens >= enough_tokens)
             return std::move(one);
     }
     return std::nullopt;

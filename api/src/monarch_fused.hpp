@@ -43,6 +43,7 @@ struct MonarchPlan {
     kernels::Kernel kernel;
     std::array<std::uint64_t, 3> grid{};
     Tile tile;
+    std::uint64_t tokens = 0;  ///< of a workgroup
 };
 
 /// The ways to compute `problem` in one dispatch, best guess first. None where a workgroup's shared memory is

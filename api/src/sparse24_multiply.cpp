@@ -9,21 +9,6 @@ namespace {
 
 using namespace detail;
 
-CompressedShape shape_of(const Sparse24& a) {
-    return {a.shape(), a.type()};
-}
-
-void check_matrix(const Recorder& recorder, const Sparse24& a) {
-    require(static_cast<bool>(a), "a: a null matrix");
-    require_tensor(recorder, "a", a.values());
-}
-
-void check_operands(const Recorder& recorder, const char* name, const Tensor& x, const Sparse24& a,
-                    bool transpose) {
-    check_matrix(recorder, a);
-    check_operand(recorder, name, x, shape_of(a), transpose);
-}
-
 MultiplyProblem lower(const Tensor& out, const Tensor& x, const Sparse24& a, bool transpose) {
     const std::size_t r = a.shape().rank();
     const std::uint64_t rows = a.shape()[r - 2], cols = a.shape()[r - 1];
@@ -55,7 +40,7 @@ void multiply_into(Recorder& recorder, const Tensor& out, const char* name, cons
 
 Tensor multiply(Recorder& recorder, const char* name, const Tensor& x, const Sparse24& a, bool transpose,
                 const Epilogue& epilogue) {
-    check_operands(recorder, name, x, a, transpose);
+    check_operand(recorder, name, x, checked(recorder, a), transpose);
     const Tensor out = new_result(recorder, product_shape(x, shape_of(a), transpose), a.type(), epilogue);
     multiply_into(recorder, out, name, x, a, transpose, epilogue);
     return out;
@@ -65,7 +50,7 @@ Tensor multiply(Recorder& recorder, const char* name, const Tensor& x, const Spa
 
 void matmul_into(Recorder& recorder, const Tensor& out, const Tensor& x, const Sparse24& a,
                  const Epilogue& epilogue) {
-    check_operands(recorder, "x", x, a, false);
+    check_operand(recorder, "x", x, checked(recorder, a), false);
     multiply_into(recorder, out, "x", x, a, false, epilogue);
 }
 
@@ -75,7 +60,7 @@ Tensor matmul(Recorder& recorder, const Tensor& x, const Sparse24& a, const Epil
 
 void matmul_transposed_into(Recorder& recorder, const Tensor& out, const Tensor& dy, const Sparse24& a,
                             const Epilogue& epilogue) {
-    check_operands(recorder, "dy", dy, a, true);
+    check_operand(recorder, "dy", dy, checked(recorder, a), true);
     multiply_into(recorder, out, "dy", dy, a, true, epilogue);
 }
 
@@ -85,14 +70,12 @@ Tensor matmul_transposed(Recorder& recorder, const Tensor& dy, const Sparse24& a
 
 void weight_gradient_into(Recorder& recorder, const Tensor& out, const Tensor& dy, const Tensor& x,
                           const Sparse24& a, const GradientOptions& options) {
-    check_matrix(recorder, a);
-    straight_through_into(recorder, out, dy, x, shape_of(a), options, "sparse24_weight_gradient");
+    straight_through_into(recorder, out, dy, x, checked(recorder, a), options, "sparse24_weight_gradient");
 }
 
 Tensor weight_gradient(Recorder& recorder, const Tensor& dy, const Tensor& x, const Sparse24& a,
                        const GradientOptions& options) {
-    check_matrix(recorder, a);
-    return straight_through(recorder, dy, x, shape_of(a), options, "sparse24_weight_gradient");
+    return straight_through(recorder, dy, x, checked(recorder, a), options, "sparse24_weight_gradient");
 }
 
 }  // namespace danaus

@@ -30,6 +30,11 @@ std::uint64_t parts_of_sum(const std::vector<MultiplyPlan>& plans, const Capabil
     return std::min({2 * few_workgroups / workgroups, p.k / least_depth, most_parts});
 }
 
+bool rules_split(const MultiplyProblem& problem, const Device& device) {
+    const Capabilities& caps = device.capabilities();
+    return may_split_sum(problem) && parts_of_sum(plan(problem, caps, device.access()), caps) > 1;
+}
+
 SplitSum::SplitSum(Recorder& recorder, const MultiplyProblem& whole_sum, std::uint64_t parts) {
     const MultiplyProblem problem = runs_along_m(whole_sum) ? exchanged(whole_sum) : whole_sum;
     const Device device = recorder.device();

@@ -30,4 +30,7 @@ private:
 [[nodiscard]] std::uint64_t parts_of_sum(const std::vector<MultiplyPlan>& plans,
                                          const Capabilities& capabilities);
 
+/// Whether rules compute `problem` in parts on `device`. Throws what plan() throws.
+[[nodiscard]] bool rules_split(const MultiplyProblem& problem, const Device& device);
+
 }  // namespace danaus::detail

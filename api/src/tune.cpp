@@ -167,12 +167,7 @@ TunedProblem report_of(const ProblemKey& key, const Entry& entry) {
 }  // namespace
 
 void ProblemCollector::add(const MultiplyProblem& problem) {
-    if (problem.k == 0) return;
-    // What rules compute in parts has no tile of its own; a trial would time what is never recorded.
-    const Device on = device();
-    const Capabilities& caps = on.capabilities();
-    if (may_split_sum(problem) && parts_of_sum(plan(problem, caps, on.access()), caps) > 1) return;
-    add(key_of(problem, on.access()), problem);
+    if (problem.k != 0) add(key_of(problem, device().access()), problem);
 }
 
 void ProblemCollector::add(const MonarchProblem& problem) {
@@ -247,6 +242,9 @@ TuneResult tune(const Device& device, const std::function<void(Recorder&)>& reco
         try {
             if (!options.again && before.data() && before.data()->entries.contains(one.key)) {
                 report.skipped = "the table in use knows it";
+            } else if (const auto* sum = std::get_if<MultiplyProblem>(&one.problem);
+                       sum && rules_split(*sum, device)) {
+                report.skipped = "rules compute its sum in parts, which have keys of their own";
             } else {
                 const Entry& entry = entries[one.key] =
                     std::visit([&](const auto& problem) { return measure_problem(device, problem, options); },

@@ -9,21 +9,6 @@ namespace {
 
 using namespace detail;
 
-CompressedShape shape_of(const VectorSparse& a) {
-    return {a.shape(), a.type()};
-}
-
-void check_matrix(const Recorder& recorder, const VectorSparse& a) {
-    require(static_cast<bool>(a), "a: a null matrix");
-    require_tensor(recorder, "a", a.values());
-}
-
-void check_operands(const Recorder& recorder, const char* name, const Tensor& x, const VectorSparse& a,
-                    bool transpose) {
-    check_matrix(recorder, a);
-    check_operand(recorder, name, x, shape_of(a), transpose);
-}
-
 // The matrix is A, its rows along m, and tokens run along the lanes.
 MultiplyProblem with_matrix(const MultiplyProblem& product, const VectorSparse& a) {
     const std::uint64_t panel = a.kept() * a.pattern().rows;
@@ -56,7 +41,7 @@ void check_result(const Recorder& recorder, const Tensor& out, const char* name,
 
 void matmul_into(Recorder& recorder, const Tensor& out, const Tensor& x, const VectorSparse& a,
                  const Epilogue& epilogue) {
-    check_operands(recorder, "x", x, a, false);
+    check_operand(recorder, "x", x, checked(recorder, a), false);
     check_result(recorder, out, "x", x, a, false, epilogue);
     MultiplyProblem p = product_of(out, x, shape_of(a), false);
     p.k = a.kept();
@@ -66,7 +51,7 @@ void matmul_into(Recorder& recorder, const Tensor& out, const Tensor& x, const V
 }
 
 Tensor matmul(Recorder& recorder, const Tensor& x, const VectorSparse& a, const Epilogue& epilogue) {
-    check_operands(recorder, "x", x, a, false);
+    check_operand(recorder, "x", x, checked(recorder, a), false);
     const Tensor out = new_result(recorder, product_shape(x, shape_of(a), false), a.type(), epilogue);
     matmul_into(recorder, out, x, a, epilogue);
     return out;
@@ -75,14 +60,14 @@ Tensor matmul(Recorder& recorder, const Tensor& x, const VectorSparse& a, const 
 // A sum over rows meets other columns in every panel: rows cannot share a list along this direction.
 void matmul_transposed_into(Recorder& recorder, const Tensor& out, const Tensor& dy, const VectorSparse& a,
                             const Epilogue& epilogue) {
-    check_operands(recorder, "dy", dy, a, true);
+    check_operand(recorder, "dy", dy, checked(recorder, a), true);
     check_result(recorder, out, "dy", dy, a, true, epilogue);
     matmul_transposed_into(recorder, out, dy, to_dense(recorder, a), epilogue);
 }
 
 Tensor matmul_transposed(Recorder& recorder, const Tensor& dy, const VectorSparse& a,
                          const Epilogue& epilogue) {
-    check_operands(recorder, "dy", dy, a, true);
+    check_operand(recorder, "dy", dy, checked(recorder, a), true);
     const Tensor out = new_result(recorder, product_shape(dy, shape_of(a), true), a.type(), epilogue);
     matmul_transposed_into(recorder, out, dy, a, epilogue);
     return out;
@@ -90,14 +75,13 @@ Tensor matmul_transposed(Recorder& recorder, const Tensor& dy, const VectorSpars
 
 void weight_gradient_into(Recorder& recorder, const Tensor& out, const Tensor& dy, const Tensor& x,
                           const VectorSparse& a, const GradientOptions& options) {
-    check_matrix(recorder, a);
-    straight_through_into(recorder, out, dy, x, shape_of(a), options, "vector_sparse_weight_gradient");
+    straight_through_into(recorder, out, dy, x, checked(recorder, a), options,
+                          "vector_sparse_weight_gradient");
 }
 
 Tensor weight_gradient(Recorder& recorder, const Tensor& dy, const Tensor& x, const VectorSparse& a,
                        const GradientOptions& options) {
-    check_matrix(recorder, a);
-    return straight_through(recorder, dy, x, shape_of(a), options, "vector_sparse_weight_gradient");
+    return straight_through(recorder, dy, x, checked(recorder, a), options, "vector_sparse_weight_gradient");
 }
 
 }  // namespace danaus

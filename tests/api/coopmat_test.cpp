@@ -1,6 +1,6 @@
 // Kernels for matrix units: when they are chosen, what they promise, and why a device is refused. Without a
 // device.
-#include "multiply.hpp"
+#include "plain_problem.hpp"
 #include "support/device.hpp"
 #include "support/operands.hpp"
 
@@ -58,18 +58,6 @@ std::vector<Capabilities> gpus() {
             gpu(8, 8, 8, {{8, 8, 8}})};
 }
 
-// x (m, k) and w (n, k), token-major; y (m, n).
-MultiplyProblem forward(std::uint64_t m, std::uint64_t n, std::uint64_t k, DataType type) {
-    MultiplyProblem p;
-    p.m = m;
-    p.n = n;
-    p.k = k;
-    p.a = {{}, type, 0, k, 1, 0, 0};
-    p.b = {{}, type, 0, 1, k, 0, 0};
-    p.c = {{}, type, 0, n, 1, 0, 0};
-    return p;
-}
-
 Family chosen(const MultiplyProblem& p, const Capabilities& caps) {
     return detail::candidates(p, caps, Access::address, false).front().tile.family;
 }
@@ -123,9 +111,9 @@ TEST_F(Coopmat, CandidatesKeepTheirPromises) {
     std::map<std::pair<std::size_t, std::uint32_t>, int> seen;
     const auto devices = gpus();
     test::property(500, [&] {
-        MultiplyProblem p = forward(draw(0, 1) ? draw(1, 300) : 32 * draw(1, 40),
-                                    draw(0, 1) ? draw(1, 300) : 64 * draw(1, 40),
-                                    draw(0, 1) ? draw(1, 300) : 16 * draw(1, 40), types[draw(0, 2)]);
+        MultiplyProblem p = test::plain_problem(
+            draw(0, 1) ? draw(1, 300) : 32 * draw(1, 40), draw(0, 1) ? draw(1, 300) : 64 * draw(1, 40),
+            draw(0, 1) ? draw(1, 300) : 16 * draw(1, 40), types[draw(0, 2)]);
         if (draw(0, 1)) p.c.type = DataType::f32;
         if (draw(0, 2) == 0) p.a = {{}, p.a.type, draw(0, 9), 1, p.m + draw(0, 9), 0, 0};
         if (draw(0, 2) == 0) p.b = {{}, p.a.type, draw(0, 9), p.n + draw(0, 9), 1, 0, 0};
@@ -150,29 +138,31 @@ TEST_F(Coopmat, CandidatesKeepTheirPromises) {
 TEST_F(Coopmat, IsChosenForLargeProductsOf16BitsOnGpus) {
     for (Capabilities caps : gpus()) {
         for (const DataType type : {DataType::f16, DataType::bf16}) {
-            EXPECT_EQ(chosen(forward(64, 64, 64, type), caps), Family::coopmat);
-            EXPECT_EQ(chosen(forward(4096, 1000, 777, type), caps), Family::coopmat);
-            EXPECT_NE(chosen(forward(16, 4096, 4096, type), caps), Family::coopmat);
-            EXPECT_NE(chosen(forward(4096, 4096, 8, type), caps), Family::coopmat);
+            EXPECT_EQ(chosen(test::plain_problem(64, 64, 64, type), caps), Family::coopmat);
+            EXPECT_EQ(chosen(test::plain_problem(4096, 1000, 777, type), caps), Family::coopmat);
+            EXPECT_NE(chosen(test::plain_problem(16, 4096, 4096, type), caps), Family::coopmat);
+            EXPECT_NE(chosen(test::plain_problem(4096, 4096, 8, type), caps), Family::coopmat);
         }
-        EXPECT_EQ(chosen(forward(512, 512, 512, DataType::f32), caps), Family::shared);
+        EXPECT_EQ(chosen(test::plain_problem(512, 512, 512, DataType::f32), caps), Family::shared);
         caps.type = DeviceType::cpu;
-        EXPECT_NE(chosen(forward(512, 512, 512, DataType::f16), caps), Family::coopmat);
+        EXPECT_NE(chosen(test::plain_problem(512, 512, 512, DataType::f16), caps), Family::coopmat);
     }
 }
 
 TEST_F(Coopmat, LargeProductsTakeLargeBlocksAndShapes) {
     const auto plan =
-        detail::candidates(forward(4096, 4096, 4096, DataType::f16), nvidia(), Access::address).front();
+        detail::candidates(test::plain_problem(4096, 4096, 4096, DataType::f16), nvidia(), Access::address)
+            .front();
     EXPECT_EQ(plan.tile.rows, 128u);
     EXPECT_EQ(*kernels::find_constant(plan.kernel, "matrix_n"), 16u);
-    EXPECT_EQ(
-        detail::candidates(forward(64, 64, 64, DataType::f16), nvidia(), Access::address).front().tile.rows,
-        32u);
+    EXPECT_EQ(detail::candidates(test::plain_problem(64, 64, 64, DataType::f16), nvidia(), Access::address)
+                  .front()
+                  .tile.rows,
+              32u);
 }
 
 TEST_F(Coopmat, NeedsAllThatItsKernelsAskFor) {
-    const MultiplyProblem p = forward(512, 512, 512, DataType::f16);
+    const MultiplyProblem p = test::plain_problem(512, 512, 512, DataType::f16);
     const std::vector<void (*)(Capabilities&)> losses{
         [](Capabilities& c) { c.cooperative_matrix = false; },
         [](Capabilities& c) { c.cooperative_matrices.clear(); },
@@ -202,7 +192,7 @@ TEST_F(Coopmat, NeedsAllThatItsKernelsAskFor) {
     EXPECT_NE(chosen(p, amd), Family::coopmat);
     intel.matrix_bfloat16 = false;
     EXPECT_EQ(chosen(p, intel), Family::coopmat);
-    EXPECT_NE(chosen(forward(512, 512, 512, DataType::bf16), intel), Family::coopmat);
+    EXPECT_NE(chosen(test::plain_problem(512, 512, 512, DataType::bf16), intel), Family::coopmat);
 }
 
 TEST_F(Coopmat, RefusalsNameWhatIsWrong) {
@@ -241,7 +231,7 @@ TEST_F(Coopmat, WorkgroupMatricesAreCandidatesWhereTheyAreListed) {
     const auto found = [&] {
         std::set<std::uint32_t> lanes;
         for (const auto& one :
-             detail::candidates(forward(512, 512, 512, DataType::f16), caps, Access::address))
+             detail::candidates(test::plain_problem(512, 512, 512, DataType::f16), caps, Access::address))
             if (one.tile.family == Family::coopmat2) {
                 EXPECT_EQ(broken(one, caps), "");
                 lanes.insert(one.tile.lanes);
@@ -252,7 +242,7 @@ TEST_F(Coopmat, WorkgroupMatricesAreCandidatesWhereTheyAreListed) {
     caps.matrix_workgroup_scope = caps.matrix_flexible_dimensions = true;
     caps.workgroup_matrices = {{{32, 32, 16}, 128}, {{32, 64, 16}, 256}};
     EXPECT_EQ(found(), (std::set<std::uint32_t>{128, 256}));
-    EXPECT_EQ(chosen(forward(512, 512, 512, DataType::f16), caps), Family::coopmat);
+    EXPECT_EQ(chosen(test::plain_problem(512, 512, 512, DataType::f16), caps), Family::coopmat);
     caps.matrix_reserved_shared = 32768;
     EXPECT_EQ(found(), (std::set<std::uint32_t>{128}))
         << "only the smallest block leaves as much shared memory";

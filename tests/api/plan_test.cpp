@@ -1,6 +1,6 @@
 // The plan of a multiply, without a device: pieces interpreted on the host, promises to the kernel checked,
 // sizes that are never allocated.
-#include "multiply.hpp"
+#include "plain_problem.hpp"
 #include "support/device.hpp"
 #include "support/operands.hpp"
 
@@ -302,23 +302,11 @@ TEST(Plan, CandidatesKeepTheirPromises) {
         EXPECT_GT(seen[family], 100);
 }
 
-// x (m, k) and w (n, k), token-major; y (m, n).
-MultiplyProblem forward(std::uint64_t m, std::uint64_t n, std::uint64_t k, DataType type = DataType::f32) {
-    MultiplyProblem p;
-    p.m = m;
-    p.n = n;
-    p.k = k;
-    p.a = {{}, type, 0, k, 1, 0, 0};
-    p.b = {{}, type, 0, 1, k, 0, 0};
-    p.c = {{}, type, 0, n, 1, 0, 0};
-    return p;
-}
-
 TEST(Plan, EmptyProblemsHaveNoPieces) {
     const Capabilities caps = plain_device();
     for (const auto& [m, n] : {std::pair{0u, 3u}, std::pair{3u, 0u}})
-        EXPECT_TRUE(detail::plan(forward(m, n, 4), caps, Access::address).empty());
-    MultiplyProblem p = forward(3, 4, 5);
+        EXPECT_TRUE(detail::plan(test::plain_problem(m, n, 4), caps, Access::address).empty());
+    MultiplyProblem p = test::plain_problem(3, 4, 5);
     p.outer = 0;
     EXPECT_TRUE(detail::plan(p, caps, Access::address).empty());
 }
@@ -326,15 +314,20 @@ TEST(Plan, EmptyProblemsHaveNoPieces) {
 TEST(Plan, PastThirtyTwoBits) {
     for (const DeviceType type : {DeviceType::cpu, DeviceType::discrete}) {
         const Capabilities caps = plain_device(type);
-        EXPECT_EQ(checked_plan(forward(1 << 16, 1 << 10, 1 << 15), caps, Access::address).size(), 1u);
-        EXPECT_EQ(checked_plan(forward(1 << 17, 1 << 10, 1 << 15), caps, Access::address).size(), 2u);
-        EXPECT_EQ(checked_plan(forward((1 << 17) + 1, 1 << 14, 1 << 15), caps, Access::address).size(), 3u);
+        EXPECT_EQ(checked_plan(test::plain_problem(1 << 16, 1 << 10, 1 << 15), caps, Access::address).size(),
+                  1u);
+        EXPECT_EQ(checked_plan(test::plain_problem(1 << 17, 1 << 10, 1 << 15), caps, Access::address).size(),
+                  2u);
+        EXPECT_EQ(
+            checked_plan(test::plain_problem((1 << 17) + 1, 1 << 14, 1 << 15), caps, Access::address).size(),
+            3u);
         EXPECT_GT(
-            checked_plan(forward(1 << 10, 1 << 22, 1 << 12, DataType::f16), caps, Access::address).size(),
+            checked_plan(test::plain_problem(1 << 10, 1 << 22, 1 << 12, DataType::f16), caps, Access::address)
+                .size(),
             7u);
-        EXPECT_GT(checked_plan(forward(3, 5, 3ull << 31), caps, Access::address).size(),
+        EXPECT_GT(checked_plan(test::plain_problem(3, 5, 3ull << 31), caps, Access::address).size(),
                   8u);  // a long sum is cut
-        MultiplyProblem batch = forward(1 << 10, 1 << 10, 1 << 10);
+        MultiplyProblem batch = test::plain_problem(1 << 10, 1 << 10, 1 << 10);
         batch.outer = 1 << 13;
         batch.a.outer = batch.c.outer = 1 << 20;
         EXPECT_EQ(checked_plan(batch, caps, Access::address).size(), 4u);
@@ -344,19 +337,21 @@ TEST(Plan, PastThirtyTwoBits) {
 TEST(Plan, PastTheStorageRange) {
     Capabilities caps = plain_device();
     caps.max_storage_range = 1ull << 27;
-    EXPECT_EQ(checked_plan(forward(1 << 14, 1 << 10, 1 << 11), caps, Access::address).size(), 1u);
-    EXPECT_GT(checked_plan(forward(1 << 14, 1 << 10, 1 << 12), caps, Access::descriptor).size(), 1u);
+    EXPECT_EQ(checked_plan(test::plain_problem(1 << 14, 1 << 10, 1 << 11), caps, Access::address).size(), 1u);
+    EXPECT_GT(checked_plan(test::plain_problem(1 << 14, 1 << 10, 1 << 12), caps, Access::descriptor).size(),
+              1u);
     EXPECT_GT(
-        checked_plan(forward(1 << 12, 1 << 14, 1 << 12, DataType::bf16), caps, Access::descriptor).size(),
+        checked_plan(test::plain_problem(1 << 12, 1 << 14, 1 << 12, DataType::bf16), caps, Access::descriptor)
+            .size(),
         1u);
 }
 
 TEST(Plan, PastTheWorkgroupsOfEachDimension) {
     for (const DeviceType type : {DeviceType::cpu, DeviceType::discrete}) {
         const Capabilities caps = plain_device(type);
-        EXPECT_GT(checked_plan(forward(1, 1 << 26, 2), caps, Access::address).size(), 1u);
-        EXPECT_GT(checked_plan(forward(1 << 23, 2, 2), caps, Access::address).size(), 1u);
-        MultiplyProblem blocks = forward(2, 3, 4);
+        EXPECT_GT(checked_plan(test::plain_problem(1, 1 << 26, 2), caps, Access::address).size(), 1u);
+        EXPECT_GT(checked_plan(test::plain_problem(1 << 23, 2, 2), caps, Access::address).size(), 1u);
+        MultiplyProblem blocks = test::plain_problem(2, 3, 4);
         blocks.inner = 70000;
         blocks.a.inner = 8;
         blocks.b.inner = 12;
@@ -385,7 +380,7 @@ TEST(Plan, GpusUnrollFullTilesAndWeightsDecodedAlongTheirRowsLess) {
         for (const std::uint64_t rows : {2u, 4u, 64u})
             for (const bool contract_columns : {false, true}) {
                 const bool gpu = type == DeviceType::discrete;
-                MultiplyProblem p = forward(rows, 512, 512);
+                MultiplyProblem p = test::plain_problem(rows, 512, 512);
                 p.weight = kernels::MatmulDirect::Weight::sparse24;
                 p.contract_columns = contract_columns;
                 p.b = {{}, DataType::f32, 0, contract_columns ? 0u : 256u, contract_columns ? 256u : 0u, 0,
@@ -450,28 +445,28 @@ TEST(Plan, RefusalsNameTheLimit) {
                            [&] { static_cast<void>(detail::plan(p, now, access)); });
     };
     // A sum that must stay whole.
-    refused(forward(2, 2, 1ull << 32, DataType::f16),
+    refused(test::plain_problem(2, 2, 1ull << 32, DataType::f16),
             {"matmul", "x", "4294967296", "f16", "a test device", "2147483648"});
-    MultiplyProblem relu = forward(2, 2, 1ull << 32);
+    MultiplyProblem relu = test::plain_problem(2, 2, 1ull << 32);
     relu.activation = Activation::relu;
     refused(relu, {"matmul", "x", "f32", "2147483648"});
-    MultiplyProblem aux = forward(2, 2, 1ull << 32);
+    MultiplyProblem aux = test::plain_problem(2, 2, 1ull << 32);
     aux.has_aux = true;
     refused(aux, {"matmul", "x", "f32", "2147483648"});
-    MultiplyProblem still = forward(2, 2, 1ull << 32, DataType::f16);
+    MultiplyProblem still = test::plain_problem(2, 2, 1ull << 32, DataType::f16);
     still.a = still.b = {{}, DataType::f16, 0, 0, 0, 0, 0};
     refused(still, {"matmul", "4294967296 terms", "2147483648"});
     still.a.type = still.b.type = still.c.type = DataType::f32;
     EXPECT_EQ(checked_plan(still, caps, Access::address).size(), 2u);
     // A range without room for one element.
-    refused(forward(2, 2, 2), {"matmul", "x", "reaches 0"}, Access::descriptor, 256);
+    refused(test::plain_problem(2, 2, 2), {"matmul", "x", "reaches 0"}, Access::descriptor, 256);
     // A feature-major result exchanges the roles, not the names.
     MultiplyProblem turned = relu;
     turned.c.row = 1;
     turned.c.column = 2;
     refused(turned, {"matmul", "x spans", "f32", "2147483648"});
     // A bias with far places is cut with the columns.
-    MultiplyProblem bias = forward(2, 1 << 13, 2);
+    MultiplyProblem bias = test::plain_problem(2, 1 << 13, 2);
     bias.has_bias = true;
     bias.bias.column = 1 << 19;
     EXPECT_EQ(checked_plan(bias, caps, Access::address).size(), 2u);

@@ -1,6 +1,7 @@
 // Tables made by hand, for the tests of tuning.
 #pragma once
 
+#include "plain_problem.hpp"
 #include "support/device.hpp"
 #include "tuning.hpp"
 
@@ -14,19 +15,6 @@ namespace danaus::test {
 /// A device of its own: tables do not reach the other tests.
 inline Device tuned_device() {
     return Device::open(device_options());
-}
-
-/// The problem x·Wᵀ of contiguous tensors.
-inline detail::MultiplyProblem plain_problem(std::uint64_t m, std::uint64_t n, std::uint64_t k,
-                                             DataType type = DataType::f32) {
-    detail::MultiplyProblem p;
-    p.m = m;
-    p.n = n;
-    p.k = k;
-    p.a = {{}, type, 0, k, 1, 0, 0};
-    p.b = {{}, type, 0, 1, k, 0, 0};
-    p.c = {{}, type, 0, n, 1, 0, 0};
-    return p;
 }
 
 /// An entry whose choice is `choice`, as if rules' `rules` had been slower.
