@@ -159,6 +159,18 @@ void sparse24(Recorder& r, const Shape& shape, Layout in, Layout out) {
     }
 }
 
+void transposable(Recorder& r, const Shape& shape, Layout in) {
+    for (const DataType type : floating) {
+        const Tensor w = place(r, type, shape, in);
+        Tensor mask;
+        for (const TransposableSearch search :
+             {TransposableSearch::exact, TransposableSearch::greedy, TransposableSearch::two_approximation})
+            mask = select_transposable_mask(r, w, search);
+        static_cast<void>(select_mask(r, w, {3, 8}));
+        static_cast<void>(count_flips(r, mask, mask));
+    }
+}
+
 void vector_sparse(Recorder& r, const Shape& shape, Layout in, Layout out) {
     const VectorPattern pattern{2, 4, 16};
     for (const DataType type : floating) {
@@ -214,6 +226,7 @@ void sweep(Recorder& r) {
     const LossMetrics metrics(r);
     for (const Layout in : layouts) {
         for_shapes([&](const Shape& shape) { sums(r, shape, in); });
+        for_shapes([&](const Shape& shape) { transposable(r, shape, in); });
         for (const Layout out : layouts) {
             for_shapes([&](const Shape& shape) { transfers(r, shape, in, out); });
             for_shapes([&](const Shape& shape) { backwards(r, shape, in, out); });

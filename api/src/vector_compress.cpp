@@ -61,6 +61,11 @@ void check_compress(const Recorder& recorder, const VectorSparse& out, const Ten
 
 }  // namespace
 
+void detail::record_select_vectors(Recorder& recorder, const Tensor& out, const Tensor& w,
+                                   const VectorPattern& pattern, const char* label) {
+    record_compress(recorder, w, {}, out, {}, pattern, label);
+}
+
 void select_vector_mask_into(Recorder& recorder, const Tensor& out, const Tensor& w,
                              const VectorPattern& pattern) {
     check_matrix(recorder, "w", w);
@@ -116,13 +121,8 @@ VectorSparse compress_by_magnitude(Recorder& recorder, const Tensor& w, const Ve
 void verify_vector_mask(Stream& stream, const Tensor& mask, std::uint64_t in_features,
                         const VectorPattern& pattern) {
     check_pattern(pattern);
-    require_tensor(stream, "mask", mask);
-    require_type("mask", mask, DataType::u32);
-    require(mask.rank() == 2 || mask.rank() == 3, "mask: shape {}, rank 2 or 3 is needed",
-            to_string(mask.shape()));
+    verify_mask(stream, mask, in_features, {pattern.keep, pattern.of});
     const std::uint64_t words = divide_up(in_features, 32), rows = mask.size(mask.rank() - 2);
-    require(mask.size(mask.rank() - 1) == words, "mask: shape {}, {} words a row are needed for {} columns",
-            to_string(mask.shape()), words, in_features);
     const std::vector<std::uint32_t> bits = download_u32(stream, mask);
     for (std::uint64_t row = 0; words > 0 && row < bits.size() / words; ++row) {
         const std::string place = mask.rank() == 3 ? fmt::format("block {}, row {}", row / rows, row % rows)
@@ -130,16 +130,6 @@ void verify_vector_mask(Stream& stream, const Tensor& mask, std::uint64_t in_fea
         const auto set = [&](std::uint64_t in_row, std::uint64_t c) {
             return (bits[in_row * words + c / 32] >> c % 32 & 1) != 0;
         };
-        for (std::uint64_t first = 0; first < in_features; first += pattern.of) {
-            const std::uint64_t end = std::min<std::uint64_t>(first + pattern.of, in_features),
-                                needed = std::min<std::uint64_t>(pattern.keep, end - first);
-            std::uint64_t kept = 0;
-            for (std::uint64_t c = first; c < end; ++c) kept += set(row, c) ? 1u : 0u;
-            require(kept == needed, "mask: {}, columns {} to {}: keeps {}, {} are needed", place, first,
-                    end - 1, kept, needed);
-        }
-        for (std::uint64_t c = in_features; c < words * 32; ++c)
-            require(!set(row, c), "mask: {}, column {} is set, there are {} columns", place, c, in_features);
         const std::uint64_t first_row = row % rows / pattern.rows * pattern.rows;
         for (std::uint64_t c = 0; c < in_features; ++c)
             require(set(row, c) == set(row - row % rows + first_row, c),

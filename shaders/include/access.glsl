@@ -19,7 +19,7 @@
 //   void  store_pair(slot, uniform_offset, lane_offset, value)
 //   void  store_quad(slot, uniform_offset, lane_offset, value)
 //   uint  compare_exchange(slot, offset, expected, desired)
-//   uint  atomic_and(slot, offset, bits), atomic_or(slot, offset, bits)
+//   uint  atomic_and(slot, offset, bits), atomic_or(slot, offset, bits), atomic_add(slot, offset, value)
 //   uint  start_half(slot)
 //
 // A pair is two consecutive words; the caller promises that it starts at a multiple of 8 bytes from the operand's
@@ -104,3 +104,4 @@ layout(set = 0, binding = 0, std430) buffer Joined { uint words[]; } joined;
 #define compare_exchange(slot, offset, expected, desired) atomicCompSwap(WORD_(slot, 0u, offset), expected, desired)
 #define atomic_and(slot, offset, bits) atomicAnd(WORD_(slot, 0u, offset), bits)
 #define atomic_or(slot, offset, bits) atomicOr(WORD_(slot, 0u, offset), bits)
+#define atomic_add(slot, offset, value) atomicAdd(WORD_(slot, 0u, offset), value)

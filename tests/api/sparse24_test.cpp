@@ -2,6 +2,7 @@
 #include "reference/sparse24.hpp"
 
 #include "support/layout.hpp"
+#include "support/masks.hpp"
 
 #include <algorithm>
 #include <limits>
@@ -19,6 +20,7 @@ using test::device;
 using test::expect_error;
 using test::first_difference;
 using test::Layout;
+using test::packed;
 using test::Placed;
 
 constexpr float infinity = std::numeric_limits<float>::infinity();
@@ -44,15 +46,6 @@ std::vector<float> tied_values(std::size_t count, unsigned seed) {
 Matrix stacked(const Shape& shape, const std::vector<float>& values) {
     const std::size_t cols = shape[shape.rank() - 1];
     return Matrix(cols ? values.size() / cols : 0, cols, values);
-}
-
-std::vector<std::uint32_t> packed(const Mask& mask) {
-    const std::size_t words = (mask.cols + 31) / 32;
-    std::vector<std::uint32_t> bits(mask.rows * words);
-    for (std::size_t r = 0; r < mask.rows; ++r)
-        for (std::size_t c = 0; c < mask.cols; ++c)
-            bits[r * words + c / 32] |= std::uint32_t{mask(r, c)} << c % 32;
-    return bits;
 }
 
 std::vector<std::uint32_t> packed_indices(const reference::Sparse24& s) {

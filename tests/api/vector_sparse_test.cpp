@@ -3,6 +3,7 @@
 
 #include "support/bits.hpp"
 #include "support/device.hpp"
+#include "support/masks.hpp"
 #include "support/operands.hpp"
 
 #include <algorithm>
@@ -20,30 +21,12 @@ using test::device;
 using test::draw;
 using test::expect_error;
 using test::first_difference;
+using test::mixed_values;
 using test::Placed;
 
 constexpr DataType types[] = {DataType::f32, DataType::f16, DataType::bf16};
 constexpr float infinity = std::numeric_limits<float>::infinity();
 constexpr float not_a_number = std::numeric_limits<float>::quiet_NaN();
-
-// Small integers, so that ties are common, or numbers of all sizes; with signed zeros, infinities, NaN and
-// denormals among them. All of them are values of `type`.
-std::vector<float> mixed_values(std::size_t count, DataType type, unsigned seed) {
-    std::mt19937 engine(seed);
-    const bool whole = seed % 2 == 0;
-    std::normal_distribution<float> normal;
-    std::vector<float> values(count);
-    for (float& value : values) {
-        const unsigned kind = engine() % 256;
-        value = whole ? static_cast<float>(static_cast<int>(kind % 7) - 3)
-                      : std::ldexp(normal(engine), static_cast<int>(kind % 20) - 10);
-        if (kind == 250) value = -0.0f;
-        if (kind == 251) value = (engine() & 1) != 0 ? infinity : -infinity;
-        if (kind == 252) value = not_a_number;
-        if (kind >= 253) value = 0x1p-24f;
-    }
-    return reference::round_to(test::float_type(type), std::span<const float>(values));
-}
 
 reference::VectorPattern oracle_pattern(const VectorPattern& p) {
     return {p.keep, p.of, p.rows};
@@ -60,16 +43,13 @@ struct Expected {
 };
 
 Expected expected_of(const Shape& shape, const std::vector<float>& w, const VectorPattern& pattern) {
-    const std::size_t r = shape.rank(), rows = shape[r - 2], cols = shape[r - 1], words = (cols + 31) / 32;
+    const std::size_t r = shape.rank(), rows = shape[r - 2], cols = shape[r - 1];
     Expected all;
     for (std::size_t b = 0; b < (r == 3 ? shape[0] : 1); ++b) {
         const Matrix matrix(rows, cols, std::span<const float>(w).subspan(b * rows * cols, rows * cols));
         const Mask mask = reference::select_vector_mask(matrix, oracle_pattern(pattern));
         const auto sparse = reference::compress(matrix, mask, oracle_pattern(pattern));
-        std::vector<std::uint32_t> bits(rows * words);
-        for (std::size_t row = 0; row < rows; ++row)
-            for (std::size_t c = 0; c < cols; ++c)
-                bits[row * words + c / 32] |= std::uint32_t{mask(row, c)} << c % 32;
+        const std::vector<std::uint32_t> bits = test::packed(mask);
         const std::vector<float> values = floats(sparse.values),
                                  dense = floats(reference::apply_mask(matrix, mask).data);
         EXPECT_EQ(first_difference(floats(reference::decompress(sparse).data), dense), "");
@@ -113,7 +93,7 @@ private:
 // Every operation on one W against the oracle; empty, or what differs.
 std::string difference(Stream& stream, DataType type, const Shape& shape, const VectorPattern& pattern,
                        const test::Layout& from, const test::Layout& to, unsigned seed) {
-    const std::vector<float> values = mixed_values(shape.elements(), type, seed);
+    const std::vector<float> values = mixed_values(shape.elements(), test::float_type(type), seed);
     const Expected expected = expected_of(shape, values, pattern);
     const Placed source(stream, type, shape, from, values);
 

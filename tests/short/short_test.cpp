@@ -12,12 +12,15 @@
 #include "reference/permutation.hpp"
 #include "reference/philox.hpp"
 #include "reference/sparse24.hpp"
+#include "reference/transposable.hpp"
 #include "reference/vector_sparse.hpp"
+#include "support/masks.hpp"
 
 #include <danaus/runtime/kernel_support.hpp>
 
 #include <algorithm>
 #include <array>
+#include <cmath>
 #include <cstdio>
 #include <numeric>
 #include <set>
@@ -234,6 +237,18 @@ TEST_F(Short, Sparse24) {
             expect_near(masked, reference::decompress(oracle), 0.0);
         }
     }
+}
+
+TEST_F(Short, Masks) {
+    const auto w = draw(DataType::f32, 9, 70, 24);
+    const Tensor mask = select_transposable_mask(witness, w.tensor);
+    const auto best = reference::select_transposable_mask(w.matrix);
+    EXPECT_EQ(download_u32(stream, mask), test::packed(best));
+    const Tensor other = select_transposable_mask(witness, w.tensor, TransposableSearch::two_approximation);
+    const auto approximate =
+        reference::select_transposable_mask(w.matrix, reference::TransposableSearch::two_approximation);
+    EXPECT_EQ(download_u32(stream, count_flips(witness, mask, other))[0],
+              std::lround(reference::flip_rate(best, approximate) * 9 * 70));
 }
 
 TEST_F(Short, VectorSparse) {

@@ -1,5 +1,5 @@
 // Row-wise 2:4 sparse matrices: two of every four neighbouring columns are kept, in a compressed form that
-// the multiplies read. Masks are selected, applied and compressed on the device.
+// the multiplies read. Masks (masks.hpp) are compressed on the device.
 //
 // Hu et al., "Accelerating Transformer Pre-Training with 2:4 Sparsity", ICML 2024, arXiv 2404.01847. A 2:4
 // layer keeps a dense master W, refreshes its mask M now and then (select_mask), its values every step
@@ -7,6 +7,7 @@
 // straight-through estimator).
 #pragma once
 
+#include <danaus/masks.hpp>
 #include <danaus/matmul.hpp>
 #include <danaus/tensor.hpp>
 
@@ -49,23 +50,6 @@ private:
 /// A new, uninitialised Sparse24 from the recorder's memory.
 [[nodiscard]] DANAUS_EXPORT Sparse24 empty_sparse24(Recorder& recorder, DataType type, const Shape& shape);
 
-/// The shape (…, out, ceil(in / 32)) of a bit mask over (…, out, in): bit c % 32 of word c / 32 is set where
-/// column c is kept; bits behind the last column are 0. Masks are u32 tensors.
-[[nodiscard]] DANAUS_EXPORT Shape mask_shape(const Shape& shape);
-
-/// The row-wise 2:4 mask that keeps the most magnitude: of each group of four columns the two largest |w|.
-/// Equal magnitudes keep the lower column (+0 and −0 are equal). NaN ranks above infinity, all NaNs alike. A
-/// last group of fewer than four columns keeps two of them, or its one. w (out, in) or (blocks, out, in),
-/// floating, any strides.
-[[nodiscard]] DANAUS_EXPORT Tensor select_mask(Recorder& recorder, const Tensor& w);
-DANAUS_EXPORT void select_mask_into(Recorder& recorder, const Tensor& out, const Tensor& w);
-
-/// out = mask ∘ w: +0 where the mask is clear, even for NaN and infinity, else w's bits. Any mask, not only a
-/// 2:4 one. `out` may be w itself (the same view), otherwise must not overlap it; it has w's type and shape.
-[[nodiscard]] DANAUS_EXPORT Tensor apply_mask(Recorder& recorder, const Tensor& w, const Tensor& mask);
-DANAUS_EXPORT void apply_mask_into(Recorder& recorder, const Tensor& out, const Tensor& w,
-                                   const Tensor& mask);
-
 /// mask ∘ w, compressed. The mask should be 2:4; to make sure, ask verify_mask. Otherwise a group that keeps
 /// more than two entries loses all but its first two, and one that keeps fewer is completed with zeros:
 /// nothing worse happens. The `_into` form fits a training step: new values every step under a mask that
@@ -78,11 +62,6 @@ DANAUS_EXPORT void compress_into(Recorder& recorder, const Sparse24& out, const 
 [[nodiscard]] DANAUS_EXPORT Sparse24 compress_by_magnitude(Recorder& recorder, const Tensor& w);
 DANAUS_EXPORT void compress_by_magnitude_into(Recorder& recorder, const Sparse24& out, const Tensor& w,
                                               const Tensor& mask = {});
-
-/// Waits for `stream`, reads the mask back and throws Error(invalid_argument) naming the first group of four
-/// columns that does not keep exactly two (or all of fewer than two), or the first bit set behind column `in`
-/// − 1.
-DANAUS_EXPORT void verify_mask(Stream& stream, const Tensor& mask, std::uint64_t in_features);
 
 /// The dense matrix, with zeros where nothing is kept.
 [[nodiscard]] DANAUS_EXPORT Tensor to_dense(Recorder& recorder, const Sparse24& a);
