@@ -159,13 +159,16 @@ void sparse24(Recorder& r, const Shape& shape, Layout in, Layout out) {
     }
 }
 
-void transposable(Recorder& r, const Shape& shape, Layout in) {
+void masks(Recorder& r, const Shape& shape, Layout in) {
     for (const DataType type : floating) {
         const Tensor w = place(r, type, shape, in);
         Tensor mask;
         for (const TransposableSearch search :
              {TransposableSearch::exact, TransposableSearch::greedy, TransposableSearch::two_approximation})
             mask = select_transposable_mask(r, w, search);
+        for (const UnbiasedPruning pruning :
+             {UnbiasedPruning::least_variance, UnbiasedPruning::one_of_two, UnbiasedPruning::two_draws})
+            static_cast<void>(compress_unbiased(r, w, {pruning, 1, 0, {}}));
         static_cast<void>(select_mask(r, w, {3, 8}));
         static_cast<void>(count_flips(r, mask, mask));
     }
@@ -226,7 +229,7 @@ void sweep(Recorder& r) {
     const LossMetrics metrics(r);
     for (const Layout in : layouts) {
         for_shapes([&](const Shape& shape) { sums(r, shape, in); });
-        for_shapes([&](const Shape& shape) { transposable(r, shape, in); });
+        for_shapes([&](const Shape& shape) { masks(r, shape, in); });
         for (const Layout out : layouts) {
             for_shapes([&](const Shape& shape) { transfers(r, shape, in, out); });
             for_shapes([&](const Shape& shape) { backwards(r, shape, in, out); });

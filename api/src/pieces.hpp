@@ -8,6 +8,10 @@
 
 namespace danaus::detail {
 
+inline std::uint32_t narrow32(std::uint64_t value) {
+    return static_cast<std::uint32_t>(value);
+}
+
 /// A matrix or a batch of them as a batch, for kernels that always see the batch.
 inline Tensor batched(const Tensor& t, bool batch) {
     if (!t || batch) return t;

@@ -48,10 +48,6 @@ void for_pieces(const Recorder& recorder, const char* label, std::uint64_t panel
         });
 }
 
-inline std::uint32_t narrow32(std::uint64_t value) {
-    return static_cast<std::uint32_t>(value);
-}
-
 inline std::uint32_t groups_of(const Recorder& recorder, std::uint64_t count) {
     return narrow32(std::min<std::uint64_t>(count, recorder.device().capabilities().max_workgroup_count[0]));
 }

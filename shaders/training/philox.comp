@@ -17,25 +17,13 @@
 #include "access.glsl"
 #include "types.glsl"
 #include "math.glsl"
+#include "philox.glsl"
 
 layout(local_size_x_id = 0) in;
 layout(constant_id = 1) const uint out_type = 0;
 layout(constant_id = 2) const bool normal = false;
 
 #define OUT 0
-
-uvec4 philox(uvec4 counter, uvec2 key) {
-    uint round = 0;
-    do {
-        uint high0, low0, high1, low1;
-        umulExtended(0xD2511F53u, counter.x, high0, low0);
-        umulExtended(0xCD9E8D57u, counter.z, high1, low1);
-        counter = uvec4(high1 ^ counter.y ^ key.x, low1, high0 ^ counter.w ^ key.y, low0);
-        key += uvec2(0x9E3779B9u, 0xBB67AE85u);
-        ++round;
-    } while (round < 10);
-    return counter;
-}
 
 vec4 distribute(uvec4 words) {
     const vec4 u = vec4(words >> 8) * 5.9604644775390625e-8;

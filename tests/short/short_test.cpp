@@ -13,6 +13,7 @@
 #include "reference/philox.hpp"
 #include "reference/sparse24.hpp"
 #include "reference/transposable.hpp"
+#include "reference/unbiased.hpp"
 #include "reference/vector_sparse.hpp"
 #include "support/masks.hpp"
 
@@ -249,6 +250,28 @@ TEST_F(Short, Masks) {
         reference::select_transposable_mask(w.matrix, reference::TransposableSearch::two_approximation);
     EXPECT_EQ(download_u32(stream, count_flips(witness, mask, other))[0],
               std::lround(reference::flip_rate(best, approximate) * 9 * 70));
+}
+
+TEST_F(Short, UnbiasedGradient) {
+    const auto dz = draw(DataType::f32, 37, 9, 25), x = draw(DataType::f32, 37, 6, 26);
+    const Sparse24 kept = compress_unbiased(witness, dz.tensor.transpose(), {{}, 3, 4, {}});
+    const std::vector<float> dense = download(stream, to_dense(witness, kept));
+    for (std::size_t group = 0; group < 9 * 10; ++group) {
+        const std::size_t line = group / 10, first = group % 10 * 4;
+        reference::Group entries{};
+        for (std::size_t i = 0; i < 4 && first + i < 37; ++i) entries[i] = dz.matrix(first + i, line);
+        const std::uint64_t block = 4 + 4 * line + group % 10 / 4;  // two words of metadata a line
+        const auto bits = reference::philox4x32({static_cast<std::uint32_t>(block), 0, 0, 0}, {3, 0});
+        const auto expected = reference::least_variance(entries, (bits[group % 10 % 4] >> 9) * 0x1p-23);
+        if (expected.margin < 0x1p-20) continue;
+        reference::Group found{};
+        for (std::size_t i = 0; i < 2; ++i) found[expected.places[i]] = expected.values[i];
+        for (std::size_t i = 0; i < 4 && first + i < 37; ++i)
+            EXPECT_NEAR(dense[line * 37 + first + i], found[i], 1e-6) << line << ", " << first + i;
+    }
+    const Placed dw(stream, DataType::f32, {9, 6});
+    weight_gradient_into(witness, dw, kept, x.tensor);
+    expect_near(dw, reference::matmul(Matrix(9, 37, dense), reference::transpose(x.matrix)), 1e-5);
 }
 
 TEST_F(Short, VectorSparse) {

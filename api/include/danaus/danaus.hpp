@@ -21,4 +21,5 @@
 #include <danaus/sparse24.hpp>
 #include <danaus/tensor.hpp>
 #include <danaus/tuning.hpp>
+#include <danaus/unbiased.hpp>
 #include <danaus/vector_sparse.hpp>

@@ -1,0 +1,102 @@
+// Two of four entries kept at random so that the expectation of what is kept is the group: which, and their values.
+//
+//   Two least_variance(x, u), one_of_each_two(x, u), two_draws(x, u)     u uniform in [0, 1), multiples of 2^-23
+//
+//   a = |x|, m the largest, r the sum of the others in order, h = (m + r) / 2, s = Σ a
+//   least_variance    m ≤ r   each with probability a / h, value ± h: T = u · h falls between two prefix sums P of a, and
+//                             between two of P - h; these two entries are kept
+//                     m > r   the largest as it is, and one other with probability a / r, value ± r
+//   one_of_each_two   one of x0 x1 and one of x2 x3, each with probability a / (sum of its two), value ± that sum
+//   two_draws         i with probability t_i = a_i / s, then j ≠ i with a_j / (s - a_i); values x / p, with
+//                     p_i = t_i (1 + Σ_{j≠i} a_j / (s - a_j)) the chance to be kept
+//
+// least_variance decides by additions, multiplications and comparisons alone, all of them exact or rounded to nearest, so that
+// every device keeps the same entries. Two are kept whatever the rounding: P is at or above h after three entries, and a
+// step of P - h never passes the step of P before it.
+
+// Two kept entries, the first in front of the second.
+struct Two {
+    uvec2 places;
+    vec2 values;
+};
+
+float at(vec4 v, uint i) { return i < 2 ? (i == 0 ? v.x : v.y) : (i == 2 ? v.z : v.w); }
+float with_sign_of(float magnitude, float x) { return x < 0.0 ? -magnitude : magnitude; }
+
+uint place_of_largest(vec4 a) {
+    const uint low = a.y > a.x ? 1u : 0u, high = a.w > a.z ? 3u : 2u;
+    return at(a, high) > at(a, low) ? high : low;
+}
+
+Two in_order(uint i, float value_i, uint j, float value_j) {
+    return i < j ? Two(uvec2(i, j), vec2(value_i, value_j)) : Two(uvec2(j, i), vec2(value_j, value_i));
+}
+
+// One of three that T, below their sum, falls upon; the last if rounding leaves it none.
+uint one_of_three(vec3 a, float t) {
+    precise const float two = a.x + a.y;
+    return t < a.x ? 0u : t < two ? 1u : 2u;
+}
+
+vec3 without(vec4 v, uint i) { return vec3(i < 1 ? v.y : v.x, i < 2 ? v.z : v.y, i < 3 ? v.w : v.z); }
+
+Two least_variance(vec4 x, float u) {
+    const vec4 a = abs(x);
+    const uint top = place_of_largest(a);
+    const float m = at(a, top);
+    const vec3 others = without(a, top);
+    precise const float two = others.x + others.y;
+    precise const float r = two + others.z;
+    if (m > r) {
+        precise const float t = u * r;
+        const uint j = r == 0.0 ? 0u : one_of_three(others, t);
+        const uint place = j + (j >= top ? 1u : 0u);
+        return in_order(top, at(x, top), place, with_sign_of(r, at(x, place)));
+    }
+    precise const float sum = m + r;
+    const float h = sum * 0.5;
+    precise const float t = u * h;
+    const float p1 = a.x;
+    precise const float p2 = p1 + a.y;
+    precise const float p3_sum = p2 + a.z;
+    const float p3 = max(p3_sum, h);
+    precise const float q2 = p2 - h;
+    precise const float q3 = p3 - h;
+    const uint first = t < p1 ? 0u : t < p2 ? 1u : 2u;
+    const uint second = t >= min(q3, p2) ? 3u : t >= min(q2, p1) ? 2u : 1u;
+    if (h == 0.0) return Two(uvec2(0, 1), vec2(0.0));
+    return Two(uvec2(first, second), vec2(with_sign_of(h, at(x, first)), with_sign_of(h, at(x, second))));
+}
+
+// One of two, and the value that it then has.
+vec2 one_of_two(vec2 x, float u) {
+    precise const float sum = abs(x.x) + abs(x.y);
+    precise const float t = u * sum;
+    const bool second = t >= abs(x.x) && sum > 0.0;
+    return vec2(second ? 1.0 : 0.0, sum == 0.0 ? 0.0 : with_sign_of(sum, second ? x.y : x.x));
+}
+
+Two one_of_each_two(vec4 x, vec2 u) {
+    const vec2 low = one_of_two(x.xy, u.x), high = one_of_two(x.zw, u.y);
+    return Two(uvec2(uint(low.x), 2 + uint(high.x)), vec2(low.y, high.y));
+}
+
+Two two_draws(vec4 x, vec2 u) {
+    const vec4 a = abs(x);
+    const float s = a.x + a.y + (a.z + a.w);
+    if (s == 0.0) return Two(uvec2(0, 1), vec2(0.0));
+    const float t = u.x * s;
+    uint i = t < a.x ? 0u : t < a.x + a.y ? 1u : t < a.x + a.y + a.z ? 2u : 3u;
+    if (at(a, i) == 0.0) i = place_of_largest(a);  // rounding fell upon a zero at the end
+    const vec3 others = without(a, i);
+    const float rest = others.x + others.y + others.z;
+    uint j = rest == 0.0 ? 0u : one_of_three(others, u.y * rest);
+    j += j >= i ? 1u : 0u;
+    // p_i = t_i (1 + Σ_{j≠i} a_j / (s - a_j)); an entry that is all of s leaves the others nothing to be drawn by.
+    const vec4 left = vec4(a.y + a.z + a.w, a.x + a.z + a.w, a.x + a.y + a.w, a.x + a.y + a.z);
+    const vec4 ratio = mix(a / left, vec4(0.0), equal(left, vec4(0.0)));
+    const vec3 but_i = without(ratio, i), but_j = without(ratio, j);
+    const float p_i = at(a, i) / s * (1.0 + (but_i.x + but_i.y + but_i.z));
+    const float p_j = at(a, j) / s * (1.0 + (but_j.x + but_j.y + but_j.z));
+    return in_order(i, at(x, i) / p_i, j, p_j > 0.0 ? at(x, j) / p_j : 0.0);
+}
