@@ -230,6 +230,9 @@ SafetensorsHeader parse_safetensors(const std::string& label, const std::string&
     HeaderParser parser(label);
     // JSON may start with spaces, this format may not.
     if (text.empty() || text.front() != '{') parser.fail("the header does not start with {");
+    // The parser takes a zero byte for the end of the text, whatever follows.
+    if (const std::size_t zero = text.find('\0'); zero != std::string::npos)
+        parser.fail(fmt::format("the header is not JSON at its byte {}", zero + 1));
     Json::sax_parse(text, &parser);
     SafetensorsHeader header = parser.take();
     std::sort(header.entries.begin(), header.entries.end(), [](const auto& a, const auto& b) {
