@@ -189,6 +189,7 @@ void SafetensorsWriter::set_metadata(const std::string& key, const std::string& 
 
 void SafetensorsWriter::save(Stream& stream, const std::filesystem::path& path) const {
     std::vector<const Item*> items;
+    items.reserve(items_.size());
     for (const auto& [name, item] : items_) {
         if (item.tensor) detail::require_tensor(stream, in_quotes(name).c_str(), item.tensor);
         items.push_back(&item);
@@ -198,6 +199,7 @@ void SafetensorsWriter::save(Stream& stream, const std::filesystem::path& path) 
         return detail::dtype_rank(a->entry.dtype) > detail::dtype_rank(b->entry.dtype);
     });
     std::vector<const SafetensorsEntry*> entries;
+    entries.reserve(items.size());
     for (const Item* item : items) entries.push_back(&item->entry);
     const std::string header = detail::format_safetensors(entries, metadata_);
 

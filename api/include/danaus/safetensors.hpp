@@ -42,8 +42,8 @@ struct DANAUS_EXPORT SafetensorsEntry {
     [[nodiscard]] std::optional<DataType> type() const;
 };
 
-/// A file that is open for reading. Copies share it. Any thread may read; a file that is replaced meanwhile
-/// (as save() does) stays readable as it was.
+/// A file that is open for reading. Copies share it, and any thread may read. A file that is replaced
+/// meanwhile, as save() does, stays readable as it was (Windows does not let it be replaced).
 class DANAUS_EXPORT SafetensorsFile {
 public:
     /// Reads and checks the header. Throws Error(file) naming the file, the tensor and what is wrong: cut
