@@ -18,8 +18,8 @@ namespace danaus {
 /// values and metadata are its `packed` and `meta`, and what sparse_semi_structured_from_dense_cutlass
 /// returns.
 ///
-/// f16 and bf16 keep two of every four columns, as Sparse24 does. f32 keeps one of every two, half of the
-/// masks that Sparse24 may have: exporting another one is an error.
+/// f16 and bf16 keep two of every four columns, as Sparse24 does. f32 keeps one of every two, four of the six
+/// masks that a group of Sparse24 may have: exporting another one is an error.
 ///
 /// Every group of four columns (f32: pair) is a nibble, the place of the first kept one in its low two bits,
 /// that of the second in its high two:
@@ -50,8 +50,8 @@ struct CutlassSparse24 {
 /// not 1:2 (f32), or metadata that is not valid (row and group named).
 [[nodiscard]] DANAUS_EXPORT CutlassSparse24 export_cutlass(Stream& stream, const Sparse24& a);
 
-/// One tensor of both, as PyTorch 2.1 kept it: all values and then all metadata, rows · cols · 9 / 16
-/// elements of the matrix's type.
+/// Both as one flat tensor, as earlier versions of PyTorch kept them: all values and then all metadata,
+/// rows · cols · 9 / 16 elements of the matrix's type.
 [[nodiscard]] DANAUS_EXPORT std::vector<std::byte> pack_cutlass(const CutlassSparse24& matrix);
 [[nodiscard]] DANAUS_EXPORT CutlassSparse24 unpack_cutlass(DataType type, std::uint64_t rows,
                                                            std::uint64_t cols,
