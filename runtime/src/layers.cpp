@@ -18,6 +18,19 @@ DeviceState& state_of(const Device& device) {
     return *device.state();
 }
 
+// Removes what a failed write has left; after a rename there is nothing of that name.
+struct Leftover {
+    const std::filesystem::path& path;
+
+    explicit Leftover(const std::filesystem::path& file) : path(file) {}
+    ~Leftover() {
+        std::error_code ignored;
+        std::filesystem::remove(path, ignored);
+    }
+    Leftover(const Leftover&) = delete;
+    Leftover& operator=(const Leftover&) = delete;
+};
+
 }  // namespace
 
 std::shared_ptr<const void> attachment(const Device& device) {
@@ -35,27 +48,27 @@ void warn(const Device& device, const std::string& message) {
 }
 
 std::string replace_file(const std::filesystem::path& path, std::span<const std::byte> data) {
+    return replace_file(path, [&](std::ostream& file) {
+        file.write(reinterpret_cast<const char*>(data.data()), static_cast<std::streamsize>(data.size()));
+    });
+}
+
+std::string replace_file(const std::filesystem::path& path, const std::function<void(std::ostream&)>& write) {
     std::error_code error;
     if (path.has_parent_path()) std::filesystem::create_directories(path.parent_path(), error);
     // Process and counter make the temporary name unique, so that two writers never share one.
     static std::atomic<std::uint32_t> counter{0};
     std::filesystem::path temporary = path;
     temporary += fmt::format(".{}.{}.tmp", platform::process_id(), counter++);
+    const Leftover leftover{temporary};
     {
         std::ofstream file(temporary, std::ios::binary | std::ios::trunc);
-        file.write(reinterpret_cast<const char*>(data.data()), static_cast<std::streamsize>(data.size()));
+        if (file) write(file);
         file.flush();
-        if (!file) {
-            file.close();
-            std::filesystem::remove(temporary, error);
-            return "cannot be written";
-        }
+        if (!file) return "cannot be written";
     }
     std::filesystem::rename(temporary, path, error);
-    if (!error) return {};
-    const std::string reason = error.message();
-    std::filesystem::remove(temporary, error);
-    return fmt::format("cannot be written: {}", reason);
+    return error ? fmt::format("cannot be written: {}", error.message()) : "";
 }
 
 std::uint64_t hash(std::span<const std::byte> data) {

@@ -64,4 +64,15 @@ private:
     Tensor tensor_;
 };
 
+/// The bits of a contiguous tensor's elements, row-major.
+inline std::vector<std::uint32_t> bits_of(Stream& stream, const Tensor& tensor) {
+    const std::uint64_t size = size_of(tensor.type());
+    std::vector<std::byte> bytes(tensor.elements() * size);
+    if (!bytes.empty()) stream.download(tensor.buffer(), tensor.offset() * size, bytes);
+    std::vector<std::uint32_t> out(tensor.elements());
+    for (std::size_t i = 0; i < bytes.size(); ++i)
+        out[i / size] |= std::to_integer<std::uint32_t>(bytes[i]) << 8 * (i % size);
+    return out;
+}
+
 }  // namespace danaus::test

@@ -18,7 +18,9 @@
 #include <danaus/runtime/program.hpp>
 #include <danaus/runtime/recorder.hpp>
 #include <danaus/runtime/stream.hpp>
+#include <danaus/safetensors.hpp>
 #include <danaus/sparse24.hpp>
+#include <danaus/sparse24_formats.hpp>
 #include <danaus/tensor.hpp>
 #include <danaus/tuning.hpp>
 #include <danaus/unbiased.hpp>

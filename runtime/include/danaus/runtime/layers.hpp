@@ -6,6 +6,8 @@
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
+#include <functional>
+#include <iosfwd>
 #include <memory>
 #include <span>
 #include <string>
@@ -24,6 +26,10 @@ void warn(const Device& device, const std::string& message);
 /// Writes a temporary file beside `path` and renames it, so that readers see the old content or the new one.
 /// Returns why it failed ("cannot be written: …"), or "".
 [[nodiscard]] std::string replace_file(const std::filesystem::path& path, std::span<const std::byte> data);
+/// The same with content that `write` puts out piece by piece; it may stop when the stream has failed. What
+/// it throws passes, and the file is as it was.
+[[nodiscard]] std::string replace_file(const std::filesystem::path& path,
+                                       const std::function<void(std::ostream&)>& write);
 /// FNV-1a, 64 bits: detects accidents, not attackers.
 [[nodiscard]] std::uint64_t hash(std::span<const std::byte> data);
 
