@@ -47,6 +47,9 @@ bool same_layout(const Tensor& a, const Tensor& b);
 /// longer list of tokens.
 bool continues(const Tensor& x);
 
+/// (batch, tokens, features) as (batch · tokens, features), by a copy where strides do not allow a view.
+Tensor as_rows(Recorder& recorder, const Tensor& tensor);
+
 /// The operand that covers exactly the elements of `tensor`.
 Operand operand(const Tensor& tensor, Touch touch);
 

@@ -110,16 +110,6 @@ void record_sorted(Recorder& recorder, const Tensor& dz, const Tensor& dy, const
                     aux.as_strided(sizes, aux_strides), activation);
 }
 
-// (batch, tokens, features) as (batch · tokens, features), by a copy where strides do not allow a view.
-Tensor as_rows(Recorder& recorder, const Tensor& tensor) {
-    if (tensor.rank() == 2) return tensor;
-    const Shape shape{tensor.size(0) * tensor.size(1), tensor.size(2)};
-    const Shape& strides = tensor.strides();
-    if (tensor.size(0) == 1 || tensor.size(1) == 1 || strides[0] == strides[1] * tensor.size(1))
-        return tensor.as_strided(shape, {tensor.size(1) == 1 ? strides[0] : strides[1], strides[2]});
-    return contiguous(recorder, tensor).reshape(shape);
-}
-
 bool same_view(const Tensor& a, const Tensor& b) {
     return a.buffer() == b.buffer() && a.type() == b.type() && a.offset() == b.offset() &&
            a.shape() == b.shape() && a.strides() == b.strides();
@@ -170,7 +160,7 @@ void epilogue_backward_into(Recorder& recorder, const Tensor& dz, const Tensor& 
             record_sorted(recorder, dz, dy, aux, activation);
         }
     }
-    if (bias_gradient) column_sums_into(recorder, bias_gradient, as_rows(recorder, dz), accumulate);
+    if (bias_gradient) column_sums_into(recorder, bias_gradient, detail::as_rows(recorder, dz), accumulate);
 }
 
 Tensor epilogue_backward(Recorder& recorder, const Tensor& dy, const Tensor& aux, Activation activation,

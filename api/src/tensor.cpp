@@ -367,6 +367,15 @@ bool continues(const Tensor& x) {
     return x.rank() == 2 || x.size(0) <= 1 || x.strides()[0] == x.size(1) * x.strides()[1];
 }
 
+Tensor as_rows(Recorder& recorder, const Tensor& tensor) {
+    if (tensor.rank() == 2) return tensor;
+    const Shape shape{tensor.size(0) * tensor.size(1), tensor.size(2)};
+    const Shape& strides = tensor.strides();
+    if (tensor.size(0) == 1 || tensor.size(1) == 1 || strides[0] == strides[1] * tensor.size(1))
+        return tensor.as_strided(shape, {tensor.size(1) == 1 ? strides[0] : strides[1], strides[2]});
+    return contiguous(recorder, tensor).reshape(shape);
+}
+
 Operand operand(const Tensor& tensor, Touch touch) {
     return {tensor.buffer(), tensor.offset() * size_of(tensor.type()), tensor.span() * size_of(tensor.type()),
             touch};

@@ -21,6 +21,7 @@
 #include <danaus/safetensors.hpp>
 #include <danaus/sparse24.hpp>
 #include <danaus/sparse24_formats.hpp>
+#include <danaus/sparse_weight24.hpp>
 #include <danaus/tensor.hpp>
 #include <danaus/tuning.hpp>
 #include <danaus/unbiased.hpp>

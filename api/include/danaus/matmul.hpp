@@ -18,10 +18,10 @@ enum class Order : std::uint32_t { token_major, feature_major };
 ///   y = activation(z) + residual
 /// computed in f32 from the f32 accumulators. Null tensors are absent.
 struct Epilogue {
-    Tensor bias;  ///< (out features); operand type or f32
+    Tensor bias{};  ///< (out features); operand type or f32
     Activation activation = Activation::none;
-    Tensor residual;  ///< shape and type of the result
-    Tensor aux;       ///< written: z, with shape, type and strides of the result; apart from all operands
+    Tensor residual{};  ///< shape and type of the result
+    Tensor aux{};       ///< written: z, with shape, type and strides of the result; apart from all operands
     float scale = 1.0f;
     bool accumulate = false;           ///< y += …: the result is its own residual (`_into` forms only)
     Order order = Order::token_major;  ///< of a result that the operation allocates

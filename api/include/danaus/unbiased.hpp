@@ -39,7 +39,7 @@ struct UnbiasedOptions {
     std::uint64_t offset = 0;
     /// u32 (1), on the device, or null: word 2 of Philox's counter, else 0. With a step count that the device
     /// advances, a Program that is emitted for every step draws new numbers every time.
-    Tensor step;
+    Tensor step{};
 };
 
 /// Blocks of the stream that one compression of a matrix of `shape` uses.

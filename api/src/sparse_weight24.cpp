@@ -1,0 +1,200 @@
+// The life cycle of a 2:4 weight: nothing here computes, it says which operation comes when.
+#include "check.hpp"
+
+#include <danaus/sparse_weight24.hpp>
+
+#include <cmath>
+
+namespace danaus {
+
+using detail::require;
+
+std::uint64_t SparseSchedule::dense_from() const {
+    require(dense_fraction >= 0.0 && dense_fraction <= 1.0, "dense_fraction: {}, 0 to 1 is needed",
+            dense_fraction);
+    return steps - static_cast<std::uint64_t>(dense_fraction * static_cast<double>(steps));
+}
+
+SparseWeight24::SparseWeight24(Recorder& recorder, const Parameter& weight,
+                               const SparseWeight24Options& options)
+    : weight_(weight), options_(options) {
+    detail::require_tensor(recorder, "weight.master", weight.master);
+    detail::require_type("weight.master", weight.master, DataType::f32);
+    const Shape& shape = weight.master.shape();
+    require(shape.rank() == 2 || shape.rank() == 3, "weight.master: shape {}, rank 2 or 3 is needed",
+            to_string(shape));
+    if (weight.working) {
+        detail::require_tensor(recorder, "weight.working", weight.working);
+        detail::require_floating("weight.working", weight.working);
+        detail::require_shape("weight.working", weight.working, shape);
+    }
+    require(options.search <= TransposableSearch::two_approximation,
+            "search: {}, exact, greedy or two_approximation is needed",
+            static_cast<std::uint32_t>(options.search));
+    static_cast<void>(unbiased_blocks(shape, options.gradient.pruning));
+    const Device device = recorder.device();
+    mask_ = Tensor(device, DataType::u32, mask_shape(shape));
+    flips_ = Tensor(device, DataType::u32, {1});
+    compressed_ = Sparse24(device, dense().type(), shape);
+    fill_into(recorder, flips_, 0.0);
+    choose(recorder, mask_);
+    recompress(recorder);
+}
+
+const Tensor& SparseWeight24::dense() const {
+    require(static_cast<bool>(weight_.master), "weight: a default-constructed one has no memory");
+    return weight_.working ? weight_.working : weight_.master;
+}
+
+void SparseWeight24::choose(Recorder& recorder, const Tensor& mask) const {
+    if (options_.transposable)
+        select_transposable_mask_into(recorder, mask, weight_.master, options_.search);
+    else
+        select_mask_into(recorder, mask, weight_.master);
+}
+
+void SparseWeight24::refresh(Recorder& recorder) const {
+    static_cast<void>(dense());
+    const Tensor next = empty(recorder, DataType::u32, mask_.shape());
+    choose(recorder, next);
+    count_flips_into(recorder, flips_, next, mask_);
+    convert_into(recorder, mask_, next);
+    recompress(recorder);
+}
+
+void SparseWeight24::recompress(Recorder& recorder) const {
+    const Tensor& weight = dense();
+    if (sparse_) compress_into(recorder, compressed_, weight, mask_);
+}
+
+void SparseWeight24::set_sparse(Recorder& recorder, bool sparse) {
+    const bool was = sparse_;
+    sparse_ = sparse;
+    if (sparse && !was) recompress(recorder);
+}
+
+Tensor SparseWeight24::matmul(Recorder& recorder, const Tensor& x, const Epilogue& epilogue) const {
+    const Tensor& weight = dense();
+    return sparse_ ? danaus::matmul(recorder, x, compressed_, epilogue)
+                   : danaus::matmul(recorder, x, weight, epilogue);
+}
+
+void SparseWeight24::matmul_into(Recorder& recorder, const Tensor& out, const Tensor& x,
+                                 const Epilogue& epilogue) const {
+    const Tensor& weight = dense();
+    if (sparse_)
+        danaus::matmul_into(recorder, out, x, compressed_, epilogue);
+    else
+        danaus::matmul_into(recorder, out, x, weight, epilogue);
+}
+
+Tensor SparseWeight24::matmul_transposed(Recorder& recorder, const Tensor& dy,
+                                         const Epilogue& epilogue) const {
+    const Tensor& weight = dense();
+    return sparse_ ? danaus::matmul_transposed(recorder, dy, compressed_, epilogue)
+                   : danaus::matmul_transposed(recorder, dy, weight, epilogue);
+}
+
+void SparseWeight24::matmul_transposed_into(Recorder& recorder, const Tensor& out, const Tensor& dy,
+                                            const Epilogue& epilogue) const {
+    const Tensor& weight = dense();
+    if (sparse_)
+        danaus::matmul_transposed_into(recorder, out, dy, compressed_, epilogue);
+    else
+        danaus::matmul_transposed_into(recorder, out, dy, weight, epilogue);
+}
+
+void SparseWeight24::weight_gradient_into(Recorder& recorder, const Tensor& out, const Tensor& dy,
+                                          const Tensor& x, const GradientOptions& options) const {
+    static_cast<void>(dense());
+    if (!sparse_ || !options_.prune_gradient)
+        return danaus::weight_gradient_into(recorder, out, dy, x, compressed_, options);
+    detail::require_tensor(recorder, "dy", dy);
+    detail::require_tensor(recorder, "x", x);
+    const std::size_t rank = compressed_.shape().rank();
+    require(dy.rank() == x.rank() && (dy.rank() == 3 || (dy.rank() == 2 && rank == 2)),
+            "dy: shape {} and x: shape {}, one rank is needed, {} for a weight {}", to_string(dy.shape()),
+            to_string(x.shape()), rank == 2 ? "2 or 3" : "3", to_string(compressed_.shape()));
+    require(dy.size(dy.rank() - 1) == compressed_.shape()[rank - 2],
+            "dy: shape {}, its last size must be {} for a weight {}", to_string(dy.shape()),
+            compressed_.shape()[rank - 2], to_string(compressed_.shape()));
+    require(x.size(x.rank() - 1) == compressed_.shape()[rank - 1],
+            "x: shape {}, its last size must be {} for a weight {}", to_string(x.shape()),
+            compressed_.shape()[rank - 1], to_string(compressed_.shape()));
+    for (std::size_t i = 0; i + 1 < dy.rank(); ++i)
+        require(dy.size(i) == x.size(i), "x: shape {}, the batch and tokens of dy {} are needed",
+                to_string(x.shape()), to_string(dy.shape()));
+    detail::require_type("dy", dy, compressed_.type());
+    detail::require_type("x", x, compressed_.type());
+    detail::require_tensor(recorder, "out", out);
+    detail::require_shape("out", out, compressed_.shape());
+    const bool flatten = rank == 2 && dy.rank() == 3;
+    const Tensor rows = flatten ? detail::as_rows(recorder, dy) : dy;
+    const Tensor inputs = flatten ? detail::as_rows(recorder, x) : x;
+    const Sparse24 kept = compress_unbiased(recorder, rows.transpose(), options_.gradient);
+    danaus::weight_gradient_into(recorder, out, kept, inputs, options);
+}
+
+double SparseWeight24::flip_rate(Stream& stream) const {
+    const std::uint64_t entries = dense().elements();
+    return entries == 0 ? 0.0 : download_u32(stream, flips_).at(0) / static_cast<double>(entries);
+}
+
+void SparseWeight24::add_to(SafetensorsWriter& writer, const std::string& name) const {
+    static_cast<void>(dense());
+    require(!writer.contains(name + ".weight") && !writer.contains(name + ".mask"),
+            "name: \"{}\" was added before", name);
+    writer.add(name + ".weight", weight_.master);
+    writer.add(name + ".mask", mask_);
+}
+
+void SparseWeight24::verify(Stream& stream, const Tensor& mask) const {
+    const std::uint64_t columns = compressed_.shape()[compressed_.shape().rank() - 1];
+    if (!options_.transposable)
+        verify_mask(stream, mask, columns);
+    else if (options_.search == TransposableSearch::exact)
+        verify_transposable_mask(stream, mask, columns);
+}
+
+void SparseWeight24::load_from(Stream& stream, const SafetensorsFile& file, const std::string& name) const {
+    static_cast<void>(dense());
+    const Tensor weight = file.load(stream, name + ".weight"), mask = file.load(stream, name + ".mask");
+    const std::string weight_name = name + ".weight", mask_name = name + ".mask";
+    detail::require_type(weight_name.c_str(), weight, DataType::f32);
+    detail::require_shape(weight_name.c_str(), weight, weight_.master.shape());
+    detail::require_type(mask_name.c_str(), mask, DataType::u32);
+    detail::require_shape(mask_name.c_str(), mask, mask_.shape());
+    verify(stream, mask);
+    convert_into(stream, weight_.master, weight);
+    if (weight_.working && weight_.working.buffer() != weight_.master.buffer())
+        convert_into(stream, weight_.working, weight_.master);
+    convert_into(stream, mask_, mask);
+    recompress(stream);
+}
+
+std::optional<float> choose_decay(std::span<const DecayTrial> trials, double dense_flip_rate, double least,
+                                  double most) {
+    const auto rate = [](double value) { return std::isfinite(value) && value >= 0.0; };
+    require(rate(dense_flip_rate) && dense_flip_rate > 0.0,
+            "dense_flip_rate: {}, a finite number above 0 is needed", dense_flip_rate);
+    require(rate(least) && rate(most) && least <= most,
+            "least, most: {} and {}, finite numbers with 0 <= least <= most are needed", least, most);
+    std::optional<float> best;
+    double best_distance = 0.0;
+    for (std::size_t i = 0; i < trials.size(); ++i) {
+        const DecayTrial& trial = trials[i];
+        require(rate(trial.decay), "trials[{}].decay: {}, a finite number >= 0 is needed", i, trial.decay);
+        require(rate(trial.flip_rate), "trials[{}].flip_rate: {}, a finite number >= 0 is needed", i,
+                trial.flip_rate);
+        const double ratio = trial.flip_rate / dense_flip_rate;
+        if (ratio < least || ratio > most) continue;
+        const double distance = std::abs(ratio - (least + most) / 2);
+        if (!best || distance < best_distance || (distance == best_distance && trial.decay < *best)) {
+            best = trial.decay;
+            best_distance = distance;
+        }
+    }
+    return best;
+}
+
+}  // namespace danaus

@@ -1,0 +1,295 @@
+// The life cycle of a 2:4 weight: which operation comes when. What each computes is proved in its own test;
+// here results are those of the operations by hand, bit for bit.
+#include "reference/transposable.hpp"
+#include "support/bits.hpp"
+#include "support/device.hpp"
+#include "support/masks.hpp"
+#include "support/operands.hpp"
+
+#include <filesystem>
+#include <random>
+
+#include <gtest/gtest.h>
+
+namespace danaus {
+namespace {
+
+using reference::Matrix;
+using test::device;
+using test::expect_error;
+using test::first_difference;
+
+std::vector<float> normal_values(std::size_t count, unsigned seed) {
+    std::mt19937 engine(seed);
+    std::normal_distribution<float> normal;
+    std::vector<float> values(count);
+    for (float& value : values) value = normal(engine);
+    return values;
+}
+
+Parameter parameter_of(Stream& stream, const Shape& shape, DataType working,
+                       const std::vector<float>& values) {
+    const Parameter parameter = new_parameter(stream.device(), shape, working, working);
+    upload_into(stream, parameter.master, values);
+    refresh_working(stream, parameter);
+    return parameter;
+}
+
+// Multiplies of `weight` against those by the dense tensor that it should stand for.
+void expect_multiplies_by(Stream& stream, const SparseWeight24& weight, const Tensor& w, unsigned seed) {
+    const std::size_t rank = w.rank();
+    const auto input = [&](std::uint64_t features) {
+        const Shape shape = rank == 3 ? Shape{w.size(0), 7, features} : Shape{7, features};
+        return upload(stream, test::whole_values(shape.elements(), seed++, 3), shape, w.type());
+    };
+    const Tensor x = input(w.size(rank - 1)), dy = input(w.size(rank - 2));
+    // W has other than whole numbers, but sums of the same few products in one order or another.
+    const auto expect_near = [&](const Tensor& a, const Tensor& b) {
+        const std::vector<float> one = download(stream, a), other = download(stream, b);
+        ASSERT_EQ(one.size(), other.size());
+        const float tolerance = w.type() == DataType::f32 ? 1e-4f : 0.1f;
+        for (std::size_t i = 0; i < one.size(); ++i) ASSERT_NEAR(one[i], other[i], tolerance) << i;
+    };
+    expect_near(weight.matmul(stream, x), matmul(stream, x, w));
+    expect_near(weight.matmul_transposed(stream, dy), matmul_transposed(stream, dy, w));
+    const Tensor y = matmul(stream, x, w), dx = matmul_transposed(stream, dy, w);
+    weight.matmul_into(stream, y, x, {.scale = 2.0f});
+    expect_near(y, matmul(stream, x, w, {.scale = 2.0f}));
+    weight.matmul_transposed_into(stream, dx, dy);
+    expect_near(dx, matmul_transposed(stream, dy, w));
+}
+
+TEST(SparseWeight24, MultipliesThroughItsMaskOrWithoutIt) {
+    Stream stream(device());
+    for (const DataType type : {DataType::f32, DataType::f16, DataType::bf16})
+        for (const Shape& shape : {Shape{12, 20}, Shape{9, 22}, Shape{3, 8, 12}})
+            for (const bool transposable : {true, false}) {
+                const Parameter parameter =
+                    parameter_of(stream, shape, type, normal_values(shape.elements(), 3));
+                SparseWeight24 weight(stream, parameter, {.transposable = transposable});
+                EXPECT_TRUE(weight.sparse());
+                const Tensor mask = transposable ? select_transposable_mask(stream, parameter.master)
+                                                 : select_mask(stream, parameter.master);
+                EXPECT_EQ(download_u32(stream, weight.mask()), download_u32(stream, mask));
+                const Tensor masked = apply_mask(stream, parameter.working, mask);
+                expect_multiplies_by(stream, weight, masked, 10);
+                weight.set_sparse(stream, false);
+                expect_multiplies_by(stream, weight, parameter.working, 20);
+                weight.set_sparse(stream, true);
+                expect_multiplies_by(stream, weight, masked, 30);
+            }
+}
+
+TEST(SparseWeight24, RefreshesMasksAndCountsFlips) {
+    Stream stream(device());
+    const Shape shape{32, 40};
+    const std::vector<float> first = normal_values(shape.elements(), 1),
+                             second = normal_values(shape.elements(), 2);
+    const auto oracle = [&](const std::vector<float>& values) {
+        return reference::select_transposable_mask(Matrix(32, 40, values));
+    };
+    const double rate = reference::flip_rate(oracle(first), oracle(second));
+    const Parameter parameter = parameter_of(stream, shape, DataType::f16, first);
+    SparseWeight24 weight(stream, parameter);
+    EXPECT_EQ(weight.flip_rate(stream), 0.0);
+    weight.refresh(stream);
+    EXPECT_EQ(weight.flip_rate(stream), 0.0);
+
+    upload_into(stream, parameter.master, second);
+    refresh_working(stream, parameter);
+    weight.recompress(stream);  // new values under the old mask
+    EXPECT_EQ(first_difference(download(stream, to_dense(stream, weight.compressed())),
+                               download(stream, apply_mask(stream, parameter.working, weight.mask()))),
+              "");
+    EXPECT_EQ(download_u32(stream, weight.mask()), test::packed(oracle(first)));
+    weight.refresh(stream);
+    EXPECT_EQ(download_u32(stream, weight.mask()), test::packed(oracle(second)));
+    EXPECT_NEAR(weight.flip_rate(stream), rate, 1e-12);
+    EXPECT_EQ(first_difference(download(stream, to_dense(stream, weight.compressed())),
+                               download(stream, apply_mask(stream, parameter.working, weight.mask()))),
+              "");
+
+    // The virtual mask of a dense run.
+    const std::vector<float> before = download(stream, weight.compressed().values());
+    weight.set_sparse(stream, false);
+    upload_into(stream, parameter.master, first);
+    refresh_working(stream, parameter);
+    weight.refresh(stream);
+    EXPECT_NEAR(weight.flip_rate(stream), rate, 1e-12);
+    EXPECT_EQ(first_difference(download(stream, weight.compressed().values()), before), "");
+}
+
+TEST(SparseWeight24, WeightGradientFromAPrunedOne) {
+    Stream stream(device());
+    const Shape shape{12, 20};
+    const Parameter parameter = parameter_of(stream, shape, DataType::f32, normal_values(240, 1));
+    const SparseWeight24Options options{.gradient = {UnbiasedPruning::least_variance, 5, 6, {}}};
+    SparseWeight24 weight(stream, parameter, options);
+    const Tensor dy = upload(stream, normal_values(3 * 7 * 12, 2), {3, 7, 12}),
+                 x = upload(stream, normal_values(3 * 7 * 20, 3), {3, 7, 20});
+    const auto gradient = [&](const SparseWeight24& of, const Tensor& a, const Tensor& b) {
+        const Tensor dw(device(), DataType::f32, shape);
+        of.weight_gradient_into(stream, dw, a, b);
+        return download(stream, dw);
+    };
+    const Tensor flat_dy = dy.reshape({21, 12}), flat_x = x.reshape({21, 20});
+    const Sparse24 kept = compress_unbiased(stream, flat_dy.transpose(), options.gradient);
+    const std::vector<float> pruned = download(stream, weight_gradient(stream, kept, flat_x));
+    EXPECT_EQ(first_difference(gradient(weight, flat_dy, flat_x), pruned), "");
+    EXPECT_EQ(first_difference(gradient(weight, dy, x), pruned), "") << "summed over the batch";
+    // A batch that is no longer list of tokens.
+    const Tensor wide = upload(stream, std::vector<float>(3 * 9 * 12, 99.0f), {3, 9, 12}).slice(1, 1, 8);
+    convert_into(stream, wide, dy);
+    EXPECT_EQ(first_difference(gradient(weight, wide, x), pruned), "");
+
+    const std::vector<float> dense = download(stream, weight_gradient(stream, flat_dy, flat_x));
+    const SparseWeight24 exact(stream, parameter, {.prune_gradient = false});
+    EXPECT_EQ(first_difference(gradient(exact, flat_dy, flat_x), dense), "");
+    weight.set_sparse(stream, false);
+    EXPECT_EQ(first_difference(gradient(weight, flat_dy, flat_x), dense), "");
+
+    const Parameter blocks = parameter_of(stream, {3, 12, 20}, DataType::f32, normal_values(720, 4));
+    const SparseWeight24 batched(stream, blocks, options);
+    const Tensor dw(device(), DataType::f32, {3, 12, 20});
+    batched.weight_gradient_into(stream, dw, dy, x);
+    EXPECT_EQ(
+        first_difference(
+            download(stream, dw),
+            download(stream, weight_gradient(
+                                 stream, compress_unbiased(stream, dy.transpose(), options.gradient), x))),
+        "");
+}
+
+// A recorded step is emitted again and again; the random numbers follow a step count on the device.
+TEST(SparseWeight24, AStepCanBeAProgram) {
+    Stream stream(device());
+    const Shape shape{16, 32};
+    const Parameter parameter = parameter_of(stream, shape, DataType::f32, normal_values(512, 1));
+    const Tensor step = upload(stream, std::vector<std::uint32_t>{1}, {1});
+    const SparseWeight24 weight(stream, parameter, {.gradient = {{}, 1, 0, step}});
+    const Tensor dy = upload(stream, normal_values(64 * 16, 2), {64, 16}),
+                 x = upload(stream, normal_values(64 * 32, 3), {64, 32}), dw(device(), DataType::f32, shape);
+    ProgramRecorder recorder(device());
+    weight.refresh(recorder);
+    weight.weight_gradient_into(recorder, dw, dy, x);
+    const Program program(std::move(recorder));
+    const auto emitted = [&](std::uint32_t at) {
+        upload_into(stream, step, std::vector<std::uint32_t>{at});
+        program.emit(stream);
+        return download(stream, dw);
+    };
+    const std::vector<float> one = emitted(1), two = emitted(2);
+    EXPECT_NE(first_difference(one, two), "");
+    EXPECT_EQ(first_difference(one, emitted(1)), "");
+}
+
+TEST(SparseWeight24, IsSavedAndLoaded) {
+    Stream stream(device());
+    const auto file = std::filesystem::temp_directory_path() /
+                      ("danaus_sparse_weight24_" + std::to_string(std::random_device()()) + ".safetensors");
+    const Shape shape{12, 20};
+    const Parameter source = parameter_of(stream, shape, DataType::f16, normal_values(240, 1));
+    const SparseWeight24 saved(stream, source);
+    // Another master than the mask was chosen by: both are kept as they are.
+    upload_into(stream, source.master, normal_values(240, 2));
+    refresh_working(stream, source);
+    saved.recompress(stream);
+    SafetensorsWriter writer;
+    saved.add_to(writer, "ffn");
+    expect_error(ErrorKind::invalid_argument, {"ffn", "before"}, [&] { saved.add_to(writer, "ffn"); });
+    const Tensor wrong = upload(stream, std::vector<std::uint32_t>(12, 7), {12, 1});
+    writer.add("bad.weight", source.master);
+    writer.add("bad.mask", wrong);
+    writer.add("short.weight", source.master.slice(0, 0, 8));
+    writer.add("short.mask", wrong);
+    writer.add("alone.weight", source.master);
+    writer.save(stream, file);
+
+    const Parameter target = parameter_of(stream, shape, DataType::f16, normal_values(240, 3));
+    const SparseWeight24 loaded(stream, target);
+    const SafetensorsFile opened(file);
+    const auto state = [&](const SparseWeight24& weight) {
+        std::vector<float> all = download(stream, weight.parameter().master);
+        for (const Tensor& t : {weight.parameter().working, to_dense(stream, weight.compressed())})
+            for (const float value : download(stream, t)) all.push_back(value);
+        for (const std::uint32_t word : download_u32(stream, weight.mask()))
+            all.push_back(static_cast<float>(word));
+        return all;
+    };
+    const std::vector<float> before = state(loaded);
+    expect_error(ErrorKind::invalid_argument, {"rows 0 to 3", "columns 0 to 3"},
+                 [&] { loaded.load_from(stream, opened, "bad"); });
+    expect_error(ErrorKind::invalid_argument, {"short.weight", "(8, 20)", "(12, 20)"},
+                 [&] { loaded.load_from(stream, opened, "short"); });
+    expect_error(ErrorKind::invalid_argument, {"alone.mask"},
+                 [&] { loaded.load_from(stream, opened, "alone"); });
+    EXPECT_EQ(first_difference(state(loaded), before), "");
+    loaded.load_from(stream, opened, "ffn");
+    EXPECT_EQ(first_difference(state(loaded), state(saved)), "");
+    std::filesystem::remove(file);
+}
+
+TEST(SparseSchedule, SaysWhenMasksChangeAndWhenTheyEnd) {
+    const SparseSchedule schedule{.steps = 600};
+    EXPECT_EQ(schedule.dense_from(), 500u);
+    EXPECT_FALSE(schedule.refreshes_after(0));
+    EXPECT_TRUE(schedule.refreshes_after(39));
+    EXPECT_TRUE(schedule.refreshes_after(79));
+    EXPECT_FALSE((SparseSchedule{.steps = 100, .refresh_every = 0}).refreshes_after(39));
+    EXPECT_EQ((SparseSchedule{.steps = 100, .dense_fraction = 0.0}).dense_from(), 100u);
+    EXPECT_EQ((SparseSchedule{.steps = 100, .dense_fraction = 1.0}).dense_from(), 0u);
+    for (const double fraction : {-0.1, 1.5, std::nan("")})
+        expect_error(ErrorKind::invalid_argument, {"dense_fraction"}, [&] {
+            static_cast<void>(SparseSchedule{.steps = 100, .dense_fraction = fraction}.dense_from());
+        });
+}
+
+TEST(ChooseDecay, TakesTheRatioNearestToTheMiddle) {
+    const std::vector<DecayTrial> trials{{1e-6f, 0.0020}, {6e-6f, 0.0016}, {6e-5f, 0.0013}, {2e-4f, 0.0004}};
+    EXPECT_EQ(choose_decay(trials, 0.0020), std::optional(6e-6f));  // 0.8 of 1, 0.8, 0.65, 0.2
+    EXPECT_EQ(choose_decay(trials, 0.0018), std::optional(6e-5f));  // 0.72 is nearer to 0.775 than 0.89
+    EXPECT_EQ(choose_decay(trials, 0.1), std::nullopt);
+    EXPECT_EQ(choose_decay(std::vector<DecayTrial>{{2.0f, 0.75}, {1.0f, 0.75}}, 1.0), std::optional(1.0f));
+    EXPECT_EQ(choose_decay({}, 1.0), std::nullopt);
+    const auto fails = [](const std::vector<std::string>& parts, const std::vector<DecayTrial>& with,
+                          double dense, double least, double most) {
+        expect_error(ErrorKind::invalid_argument, parts,
+                     [&] { static_cast<void>(choose_decay(with, dense, least, most)); });
+    };
+    fails({"dense_flip_rate: 0"}, trials, 0.0, 0.6, 0.95);
+    fails({"least, most"}, trials, 1.0, 0.9, 0.5);
+    fails({"trials[1].decay: -1"}, {{0.0f, 0.1}, {-1.0f, 0.1}}, 1.0, 0.6, 0.95);
+    fails({"trials[0].flip_rate: nan"}, {{1.0f, std::nan("")}}, 1.0, 0.6, 0.95);
+}
+
+TEST(SparseWeight24, RefusesWrongArguments) {
+    Stream stream(device());
+    const auto fails = [](const std::vector<std::string>& parts, const std::function<void()>& action) {
+        expect_error(ErrorKind::invalid_argument, parts, action);
+    };
+    const Parameter parameter = parameter_of(stream, {8, 12}, DataType::f32, normal_values(96, 1));
+    const auto make = [&](const Parameter& of, const SparseWeight24Options& options = {}) {
+        return [&, of, options] { static_cast<void>(SparseWeight24(stream, of, options)); };
+    };
+    fails({"weight.master", "null"}, make({}));
+    fails({"weight.master", "rank 2 or 3"}, make({parameter.master.reshape({96}), {}, {}}));
+    fails({"weight.master", "f16"}, make({Tensor(device(), DataType::f16, {8, 12}), {}, {}}));
+    fails({"weight.working: shape (8, 4)"},
+          make({parameter.master, Tensor(device(), DataType::f16, {8, 4}), {}}));
+    fails({"search: 9"}, make(parameter, {.search = static_cast<TransposableSearch>(9)}));
+    fails({"pruning: 9"}, make(parameter, {.gradient = {static_cast<UnbiasedPruning>(9), 0, 0, {}}}));
+    const SparseWeight24 weight(stream, parameter), none;
+    const Tensor dy(device(), DataType::f32, {5, 8}), x(device(), DataType::f32, {5, 12}),
+        dw(device(), DataType::f32, {8, 12});
+    fails({"x", "12"}, [&] { static_cast<void>(weight.matmul(stream, dy)); });
+    fails({"dy: shape (5, 12)", "8"}, [&] { weight.weight_gradient_into(stream, dw, x, x); });
+    fails({"x: shape (5, 8)", "12"}, [&] { weight.weight_gradient_into(stream, dw, dy, dy); });
+    fails({"x: shape (4, 12)", "(5, 8)"},
+          [&] { weight.weight_gradient_into(stream, dw, dy, x.slice(0, 0, 4)); });
+    fails({"out: shape (5, 12)"}, [&] { weight.weight_gradient_into(stream, x, dy, x); });
+    fails({"weight", "default"}, [&] { none.refresh(stream); });
+    fails({"weight", "default"}, [&] { static_cast<void>(none.matmul(stream, x)); });
+}
+
+}  // namespace
+}  // namespace danaus
