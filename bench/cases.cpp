@@ -157,6 +157,7 @@ void add_packed(Catalogue& catalogue, DataType type) {
 void add_masks(Catalogue& catalogue, DataType type) {
     const std::pair<const char*, MaskVerb> verbs[] = {
         {"sparse24_select_mask", MaskVerb::select},
+        {"transposable_select_mask", MaskVerb::select_transposable},
         {"sparse24_apply_mask", MaskVerb::apply},
         {"sparse24_compress", MaskVerb::compress},
         {"sparse24_compress_by_magnitude", MaskVerb::select_and_compress},
@@ -170,6 +171,19 @@ void add_masks(Catalogue& catalogue, DataType type) {
                                             [type, verb = verb](Stream& stream) {
                                                 return masking(stream, type, {0, 4096, 4096}, verb);
                                             }});
+    const std::pair<const char*, UnbiasedPruning> prunings[] = {
+        {"unbiased_least_variance", UnbiasedPruning::least_variance},
+        {"unbiased_two_draws", UnbiasedPruning::two_draws}};
+    for (const auto& [operation, pruning] : prunings)
+        catalogue.add(with(quick, "copy"),
+                      {operation,
+                       to_string(type),
+                       "4096x4096",
+                       {{"tokens", 4096}, {"out", 4096}},
+                       {},
+                       [type, pruning = pruning](Stream& stream) {
+                           return unbiased_compression(stream, type, {4096, 4096, 4096}, pruning);
+                       }});
 }
 
 // The layers that papers and users measure Monarch matrices on, each beside the dense layer and with one

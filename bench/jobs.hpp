@@ -27,8 +27,11 @@ struct Sizes {
 /// Forward and transposed; the weight gradient is the dense one.
 [[nodiscard]] Job sparse24(Stream& stream, DataType type, const Sizes& sizes, Verb verb);
 /// What 2:4 training does to a weight out × in beside multiplying (jobs_masks.cpp).
-enum class MaskVerb { select, apply, compress, select_and_compress, expand };
+enum class MaskVerb { select, select_transposable, apply, compress, select_and_compress, expand };
 [[nodiscard]] Job masking(Stream& stream, DataType type, const Sizes& sizes, MaskVerb verb);
+/// dZ (tokens, out) pruned to 2:4 along its tokens without bias, and compressed.
+[[nodiscard]] Job unbiased_compression(Stream& stream, DataType type, const Sizes& sizes,
+                                       UnbiasedPruning pruning);
 /// Forward by weights that were packed beforehand (jobs_packed.cpp), which is not timed; the packing of a
 /// dense weight.
 [[nodiscard]] Job packed_dense(Stream& stream, DataType type, const Sizes& sizes, Verb verb);

@@ -1,10 +1,11 @@
 // Masks of 2:4 weights: selecting and applying them, and the way to the compressed form and back.
 #include "jobs.hpp"
 
-#include <danaus/sparse24.hpp>
+#include <danaus/unbiased.hpp>
 
 #include <algorithm>
 #include <array>
+#include <bit>
 #include <cmath>
 
 namespace danaus::bench {
@@ -20,14 +21,44 @@ void keep_two_of_four(const std::vector<float>& w, std::vector<float>& out) {
     }
 }
 
+// Of every 4×4 tile the pattern of two in each row and column that keeps the most, the lowest of equal ones:
+// all 90 are tried. Bit 4 · row + column of a pattern.
+void keep_best_patterns(const std::vector<float>& w, std::vector<float>& out, std::size_t cols) {
+    std::vector<std::uint32_t> patterns;
+    for (std::uint32_t p = 0; p < 1u << 16; ++p) {
+        bool two = true;
+        for (unsigned i = 0; i < 4; ++i)
+            two = two && std::popcount(p >> 4 * i & 0xfu) == 2 && std::popcount(p >> i & 0x1111u) == 2;
+        if (two) patterns.push_back(p);
+    }
+    const auto at = [&](std::size_t tile, std::size_t i) {
+        return (tile / (cols / 4) * 4 + i / 4) * cols + tile % (cols / 4) * 4 + i % 4;
+    };
+    for (std::size_t tile = 0; tile < w.size() / 16; ++tile) {
+        std::array<int, 16> magnitudes{};
+        for (std::size_t i = 0; i < 16; ++i) magnitudes[i] = std::abs(static_cast<int>(w[at(tile, i)]));
+        std::uint32_t best = 0;
+        int best_score = -1;
+        for (const std::uint32_t pattern : patterns) {
+            int score = 0;
+            for (std::size_t i = 0; i < 16; ++i) score += (pattern >> i & 1u) != 0 ? magnitudes[i] : 0;
+            if (score > best_score) best = pattern, best_score = score;
+        }
+        for (std::size_t i = 0; i < 16; ++i) out[at(tile, i)] = (best >> i & 1u) != 0 ? w[at(tile, i)] : 0.0f;
+    }
+}
+
 }  // namespace
 
 Job masking(Stream& stream, DataType type, const Sizes& s, MaskVerb verb) {
     Job job;
     const Tensor w(stream.device(), type, {s.out, s.in}), out(stream.device(), type, {s.out, s.in});
     job.operands = {{Role::input, w.elements(), w, false}, {Role::output, out.elements(), out, false}};
-    job.oracle = [](std::vector<std::vector<float>>& operands) {
-        keep_two_of_four(operands[0], operands[1]);
+    job.oracle = [verb, cols = s.in](std::vector<std::vector<float>>& operands) {
+        if (verb == MaskVerb::select_transposable)
+            keep_best_patterns(operands[0], operands[1], cols);
+        else
+            keep_two_of_four(operands[0], operands[1]);
     };
     const Tensor mask(stream.device(), DataType::u32, mask_shape(w.shape()));
     const Sparse24 compressed(stream.device(), type, w.shape());
@@ -41,6 +72,11 @@ Job masking(Stream& stream, DataType type, const Sizes& s, MaskVerb verb) {
     switch (verb) {
         case MaskVerb::select:
             job.record = select;
+            job.reveal = apply;
+            job.bytes = dense_bytes + mask_bytes;
+            break;
+        case MaskVerb::select_transposable:
+            job.record = [=](Recorder& recorder) { select_transposable_mask_into(recorder, mask, w); };
             job.reveal = apply;
             job.bytes = dense_bytes + mask_bytes;
             break;
@@ -66,6 +102,30 @@ Job masking(Stream& stream, DataType type, const Sizes& s, MaskVerb verb) {
             job.bytes = dense_bytes + compressed.bytes();
             break;
     }
+    return job;
+}
+
+Job unbiased_compression(Stream& stream, DataType type, const Sizes& s, UnbiasedPruning pruning) {
+    Job job;
+    const Tensor dz(stream.device(), type, {s.tokens, s.out}), out(stream.device(), type, {s.tokens, s.out});
+    job.operands = {{Role::input, dz.elements(), dz, false}, {Role::output, out.elements(), out, false}};
+    // What is kept is drawn; known are groups (of four tokens) with one entry that is not zero, or none.
+    job.oracle = [features = s.out](std::vector<std::vector<float>>& operands) {
+        const std::vector<float>& x = operands[0];
+        for (std::size_t i = 0; i < x.size(); ++i) {
+            const std::size_t first = i / (4 * features) * 4 * features + i % features;
+            int others = 0;
+            for (std::size_t j = 0; j < 4; ++j)
+                others += first + j * features != i && x[first + j * features] != 0.0f ? 1 : 0;
+            if (others == 0) operands[1][i] = x[i];
+        }
+    };
+    const Sparse24 compressed(stream.device(), type, {s.out, s.tokens});
+    job.record = [=](Recorder& recorder) {
+        compress_unbiased_into(recorder, compressed, dz.transpose(), {pruning, 1, 0, {}});
+    };
+    job.reveal = [=](Recorder& recorder) { to_dense_into(recorder, out.transpose(), compressed); };
+    job.bytes = dz.elements() * size_of(type) + compressed.bytes();
     return job;
 }
 

@@ -109,6 +109,7 @@ void compress_unbiased_into(Recorder& recorder, const Sparse24& out, const Tenso
         kernel.type = static_cast<std::uint32_t>(g.type());
         kernel.method = static_cast<std::uint32_t>(options.pruning);
         kernel.rows_first = piece[0].strides()[2] != 1 && piece[0].strides()[1] == 1;
+        kernel.whole = cols % 32 == 0;
         Packet packet;
         packet.kernel = kernel.kernel();
         packet.grid = kernel.rows_first ? grid_for(recorder, rows, kernel.local_size, words, blocks)

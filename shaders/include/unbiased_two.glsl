@@ -2,10 +2,10 @@
 //
 //   Two least_variance(x, u), one_of_each_two(x, u), two_draws(x, u)     u uniform in [0, 1), multiples of 2^-23
 //
-//   a = |x|, m the largest, r the sum of the others in order, h = (m + r) / 2, s = Σ a
-//   least_variance    m ≤ r   each with probability a / h, value ± h: T = u · h falls between two prefix sums P of a, and
-//                             between two of P - h; these two entries are kept
-//                     m > r   the largest as it is, and one other with probability a / r, value ± r
+//   a = |x|, m the largest, r the sum of the others, h = (min(m, r) + r) / 2, s = Σ a
+//   least_variance    each with probability min(a / h, 1), value ± max(a, h): T = u · h falls between two prefix sums P of
+//                     min(a, h), and between two of P - h; these two entries are kept. The largest comes first in P, changing
+//                     places with entry 0, so that it is surely kept where m > r
 //   one_of_each_two   one of x0 x1 and one of x2 x3, each with probability a / (sum of its two), value ± that sum
 //   two_draws         i with probability t_i = a_i / s, then j ≠ i with a_j / (s - a_i); values x / p, with
 //                     p_i = t_i (1 + Σ_{j≠i} a_j / (s - a_j)) the chance to be kept
@@ -44,28 +44,24 @@ Two least_variance(vec4 x, float u) {
     const vec4 a = abs(x);
     const uint top = place_of_largest(a);
     const float m = at(a, top);
-    const vec3 others = without(a, top);
-    precise const float two = others.x + others.y;
-    precise const float r = two + others.z;
-    if (m > r) {
-        precise const float t = u * r;
-        const uint j = r == 0.0 ? 0u : one_of_three(others, t);
-        const uint place = j + (j >= top ? 1u : 0u);
-        return in_order(top, at(x, top), place, with_sign_of(r, at(x, place)));
-    }
-    precise const float sum = m + r;
+    // The largest changes places with entry 0.
+    const vec3 rest = vec3(top == 1 ? a.x : a.y, top == 2 ? a.x : a.z, top == 3 ? a.x : a.w);
+    precise const float two = rest.x + rest.y;
+    precise const float r = two + rest.z;
+    const float p1 = min(m, r);
+    precise const float sum = p1 + r;
     const float h = sum * 0.5;
     precise const float t = u * h;
-    const float p1 = a.x;
-    precise const float p2 = p1 + a.y;
-    precise const float p3_sum = p2 + a.z;
+    precise const float p2 = p1 + rest.x;
+    precise const float p3_sum = p2 + rest.y;
     const float p3 = max(p3_sum, h);
     precise const float q2 = p2 - h;
     precise const float q3 = p3 - h;
     const uint first = t < p1 ? 0u : t < p2 ? 1u : 2u;
     const uint second = t >= min(q3, p2) ? 3u : t >= min(q2, p1) ? 2u : 1u;
-    if (h == 0.0) return Two(uvec2(0, 1), vec2(0.0));
-    return Two(uvec2(first, second), vec2(with_sign_of(h, at(x, first)), with_sign_of(h, at(x, second))));
+    const uint i = first == 0 ? top : first == top ? 0u : first, j = second == top ? 0u : second;
+    const Two kept = in_order(i, with_sign_of(first == 0 ? max(m, h) : h, at(x, i)), j, with_sign_of(h, at(x, j)));
+    return h == 0.0 ? in_order(top, at(x, top), top == 0 ? 1u : 0u, 0.0) : kept;
 }
 
 // One of two, and the value that it then has.

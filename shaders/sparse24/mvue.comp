@@ -5,7 +5,7 @@
 // A group with NaN or infinity keeps its two largest as they are. A group of zeros keeps two zeros.
 // A lane is eight groups, a word of the metadata: 2 blocks of Philox words (METHOD 0), or 4, from block_low, block_high on;
 // word 2 of the counter is STEP's value. ROWS_FIRST: neighbouring lanes take neighbouring rows, for G whose rows are
-// contiguous in memory, else words of a row. Grid: (rows or words, words or rows, blocks), walked but for blocks.
+// contiguous in memory, else words of a row. WHOLE: cols is a multiple of 32. Grid: (rows or words, words or rows, blocks), walked but for blocks.
 // Called for compress_unbiased.
 #version 460
 #extension GL_GOOGLE_include_directive : require
@@ -32,6 +32,7 @@ layout(local_size_x_id = 0) in;
 layout(constant_id = 1) const uint TYPE = 0;
 layout(constant_id = 2) const uint METHOD = 0;
 layout(constant_id = 3) const bool ROWS_FIRST = false;
+layout(constant_id = 4) const bool WHOLE = false;
 
 #define IN_PAIRS false
 #define DENSE_IN G
@@ -46,11 +47,11 @@ const float UNIT_23 = 1.1920928955078125e-7;     // 2^-23
 
 // The nibble, and the two values as bits.
 uvec3 prune(uint row, uint group, float u, float v) {
-    const uint present = min(push.cols - group * 4, 4u);
+    const uint present = WHOLE ? 4u : min(push.cols - group * 4, 4u);
     uvec4 entries = load_group(row, group, present);
     uvec4 keys;
     [[unroll]] for (uint i = 0; i < 4; ++i) {
-        entries[i] = i < present ? entries[i] : 0u;
+        if (!WHOLE) entries[i] = i < present ? entries[i] : 0u;
         keys[i] = magnitude_key(entries[i]);
     }
     const bvec4 two = keep_two(keys);
@@ -96,7 +97,7 @@ void main() {
                 const uint of_block = METHOD == 0 ? 4 : 2;
                 [[unroll]] for (uint k = 0; k < of_block; ++k) {
                     const uint group = word * 8 + i + k;
-                    if (group < groups) {
+                    if (WHOLE || group < groups) {
                         const uvec3 kept = prune(g_row, group, METHOD == 0 ? u[k] : u[2 * k & 3], u[2 * k + 1 & 3]);
                         meta |= kept.x << (i + k) * 4;
                         if (TYPE == F32)

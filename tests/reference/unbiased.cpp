@@ -73,31 +73,27 @@ Group chances_of_two_draws(const Group& a) {
 Kept least_variance(const Group& x, double u) {
     const Group a = magnitudes(x);
     const double s = sum_of(a);
-    if (s == 0) return {{0, 1}, {0, 0}, 1.0};
     const std::size_t top = largest_of(a);
     const double r = s - a[top];
-    double margin = 1.0;
-    if (a[top] > r) {
-        const std::vector<std::size_t> others = others_of(top);
-        const std::size_t j = others[r == 0 ? 0 : fall(at(a, others), u, margin)];
-        return sorted(top, x[top], j, signed_as(r, x[j]), margin);
-    }
-    Kept kept;
-    std::size_t count = 0;
-    double before = 0;
+    if (r == 0) return sorted(top, x[top], top == 0 ? 1 : 0, 0, 1.0);
+    std::array<std::size_t, 4> order{0, 1, 2, 3};
+    std::swap(order[0], order[top]);
+    double margin = 1.0, before = 0;
+    std::vector<std::size_t> kept;
+    std::vector<double> values;
     for (std::size_t i = 0; i < 4; ++i) {
-        const double after = before + 2 * a[i] / s;
-        const auto inside = [&](double v) { return before <= v && (v < after || (i == 3 && v < 2)); };
-        if (count < 2 && (inside(u) || inside(1 + u))) {
-            kept.places[count] = i;
-            kept.values[count++] = signed_as(s / 2, x[i]);
+        const double w = a[order[i]], chance = a[top] > r ? (i == 0 ? 1 : w / r) : 2 * w / s;
+        const double after = i == 3 ? 2 : before + chance;
+        const auto inside = [&](double v) { return before <= v && v < after; };
+        if (inside(u) || inside(1 + u)) {
+            kept.push_back(order[i]);
+            values.push_back(x[order[i]] / chance);
         }
         if (i < 3) margin = std::min({margin, std::abs(u - after), std::abs(1 + u - after)});
         before = after;
     }
-    if (count < 2) margin = 0;  // u lies on a step, to the rounding of double
-    kept.margin = margin;
-    return kept;
+    if (kept.size() != 2) return {{0, 1}, {0, 0}, 0.0};  // u lies on a step, to the rounding of double
+    return sorted(kept[0], values[0], kept[1], values[1], margin);
 }
 
 Kept one_of_two(const Group& x, double u, double v) {

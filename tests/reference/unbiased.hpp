@@ -1,11 +1,9 @@
 // Unbiased random pruning of groups of four: which two entries a uniform number keeps, and their values.
 //
 // With a = |x|, s = sum of a, m the largest (the first of equal ones), r = s - m:
-//   least variance, m <= r: pi_i = 2 a_i / s, C_i = pi_0 + ... + pi_i; i is kept if C_{i-1} <= u < C_i or
-//                           C_{i-1} <= 1 + u < C_i; value x_i / pi_i
-//                   m > r:  the largest as it is; of the others i if C_{i-1} <= u < C_i with pi_i = a_i / r;
-//                   value
-//                           sign(x_i) r. r = 0: the first other, value 0
+//   least variance: pi_i = 2 a_i / s if m <= r, else a_i / r but 1 for the largest; C_i = pi_0 + ... + pi_i in the
+//                   order in which the largest has changed places with entry 0; i is kept if C_{i-1} <= u < C_i or
+//                   C_{i-1} <= 1 + u < C_i; value x_i / pi_i. r = 0: the largest and the first other, value 0
 //   one of two:     of each pair entry i if C_{i-1} <= u < C_i, pi_i = a_i over the pair's sum; value
 //   sign(x_i)
 //                   times the sum

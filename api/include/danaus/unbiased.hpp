@@ -17,8 +17,10 @@ enum class UnbiasedPruning : std::uint32_t {
     /// m ≤ r: entry i with probability 2 a_i / s, its value ± s / 2. m > r: the largest as it is, and one
     /// other
     /// with probability a_i / r, its value ± r. The variance Σ E(kept − x)² is the least that any unbiased
-    /// choice of two has: s² / 2 − Σ a² and r² − Σ_{others} a². One uniform number a group; the entries kept
-    /// are the same on every device.
+    /// choice of two has: s² / 2 − Σ a² and r² − Σ_{others} a². One uniform number a group, taken through the
+    /// cumulative probabilities in the order in which the largest has changed places with entry 0; the
+    /// entries
+    /// kept are the same on every device.
     least_variance,
     /// 1:2: one of entries 0 and 1, and one of 2 and 3, each with probability a_i over the sum of its pair,
     /// its value ± that sum.
