@@ -23,9 +23,8 @@ struct Fields {
 static_assert(sizeof(Fields) + 4 * 8 == 72);
 
 constexpr std::uint32_t group = 16, step = 8, first_tokens = 4, second_tokens = 8;
-// Tokens of a workgroup of the first factor, one tile after the other: it begins with an eighth of a block's
-// weights, and there are enough of these.
-constexpr std::uint32_t first_share = 64;
+// Tokens of a workgroup of the first factor, one tile after the other, and rows of the second one's blocks.
+constexpr std::uint32_t first_share = 256, second_share = 16;
 constexpr PackLayout layout{group, 1, DataType::f32};
 
 using Stage = kernels::MonarchLanes::Stage;
@@ -139,12 +138,14 @@ void record(Recorder& recorder, const LanesPlan& plan) {
 
     f.in_token = f.out_token;
     f.out_token = w.m > 1 ? narrow(w.c.row) : 0;
-    f.rows = f.chunk = narrow(p.second.rows);
+    f.rows = narrow(p.second.rows);
+    f.chunk = second_share;
     f.bias_stride = w.n > 1 ? narrow(w.bias.column) : 0;
     f.scale = w.scale;
     packet = {};
     packet.kernel = plan.second;
-    packet.grid = {narrow(p.second.blocks / group), 1, narrow(divide_up(w.m, plan.second_tile))};
+    packet.grid = {narrow(p.second.blocks / group), narrow(divide_up(p.second.rows, second_share)),
+                   narrow(divide_up(w.m, plan.second_tile))};
     packet.label = "monarch_second";
     packet.work = w.m * w.n * p.second.depth;
     packet.operands[0] = scratch(inner, Touch::read);
