@@ -1,6 +1,6 @@
 // Every kind of multiply that the plan tells apart, and the kernels that it chooses for them.
 #include "corpus.hpp"
-#include "monarch_fused.hpp"
+#include "monarch_lanes.hpp"
 #include "multiply.hpp"
 #include "pack.hpp"
 
@@ -82,10 +82,12 @@ public:
         }
     }
 
-    // All ways to compute a Monarch product in one dispatch: what rules choose is among them.
+    // All ways to compute a Monarch product in one dispatch, what rules choose among them, or along features.
     void add(const detail::MonarchProblem& problem) {
         for (const detail::MonarchPlan& one : detail::fused_candidates(problem, capabilities_, access_))
             kernels.insert(one.kernel);
+        if (const auto lanes = detail::lanes_plan(problem, capabilities_, access_))
+            for (const auto& kernel : {lanes->first, lanes->second}) kernels.insert(kernel);
     }
 
     [[nodiscard]] const Capabilities& capabilities() const { return capabilities_; }
@@ -195,11 +197,36 @@ void add_monarchs(Chosen& chosen, DataType type, DataType result, std::uint64_t&
                     }
 }
 
+// Monarch products whose lanes may lie along features.
+void add_monarchs_by_sixteen(Chosen& chosen) {
+    for (const std::uint64_t depth : {16u, 32u, 64u})
+        for (const std::uint64_t rows : {31u, 32u})
+            for (std::uint64_t epilogue = 0; epilogue < 8; ++epilogue) {
+                detail::MonarchProblem p;
+                const DataType type = DataType::f32;
+                p.y_interleaved = true;
+                p.first = {16, 32, depth, {{}, type, 0, depth, 1, 0, 32 * depth}};
+                p.second = {32, rows, 16, {{}, type, 0, 16, 1, 0, 16 * rows}};
+                MultiplyProblem& w = p.whole;
+                w.m = 256;
+                w.k = 16 * depth;
+                w.n = 32 * rows;
+                w.a = {{}, type, 0, w.k, 1, 0, 0};
+                w.b.type = type;
+                w.c = {{}, type, 0, w.n, 1, 0, 0};
+                w.has_bias = epilogue % 2;
+                w.bias = {{}, type, 0, 0, 1, 0, 0};
+                w.activation = static_cast<Activation>(epilogue / 2);
+                chosen.add(p);
+            }
+}
+
 }  // namespace
 
 Kernels multiply_kernels(const Capabilities& capabilities, Access access) {
     Chosen chosen(capabilities, access);
     std::uint64_t turn = 0, monarchs = 0;
+    add_monarchs_by_sixteen(chosen);
     for (const DataType type : floating)
         for (const DataType result : {type, DataType::f32}) {
             for (const Layout b : layouts)

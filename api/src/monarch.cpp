@@ -1,6 +1,7 @@
 #include "check.hpp"
 #include "factor.hpp"
 #include "monarch_fused.hpp"
+#include "monarch_lanes.hpp"
 #include "tuning.hpp"
 
 #include <danaus/monarch.hpp>
@@ -88,10 +89,22 @@ void multiply(Recorder& recorder, const Tensor& out, const Tensor& x, const Mona
         if (residual) convert_into(recorder, out, residual);
         return record(recorder, *fused);
     }
-    static_cast<void>(multiply_factors(recorder, out, x, w, transpose, epilogue));
+    multiply_apart(recorder, out, x, w, transpose, epilogue);
 }
 
 }  // namespace
+
+void detail::multiply_apart(Recorder& recorder, const Tensor& out, const Tensor& x, const Monarch& w,
+                            bool transpose, const Epilogue& epilogue) {
+    Tensor residual;
+    const MonarchProblem problem = monarch_problem(out, x, w, transpose, epilogue, residual);
+    const Device device = recorder.device();
+    const auto lanes = lanes_plan(problem, device.capabilities(), device.access());
+    if (lanes && lanes_pay(problem, device.capabilities(), device.access()) && !residual &&
+        !dynamic_cast<ProblemCollector*>(&recorder))
+        return record(recorder, *lanes);
+    static_cast<void>(multiply_factors(recorder, out, x, w, transpose, epilogue));
+}
 
 Tensor detail::multiply_factors(Recorder& recorder, const Tensor& out, const Tensor& x, const Monarch& w,
                                 bool transpose, const Epilogue& epilogue) {

@@ -37,6 +37,10 @@ struct MonarchProblem {
 Tensor multiply_factors(Recorder& recorder, const Tensor& out, const Tensor& x, const Monarch& w,
                         bool transpose, const Epilogue& epilogue);
 
+/// Likewise, in whichever way rules like best.
+void multiply_apart(Recorder& recorder, const Tensor& out, const Tensor& x, const Monarch& w, bool transpose,
+                    const Epilogue& epilogue);
+
 /// The product in one dispatch.
 struct MonarchPlan {
     MonarchProblem problem;

@@ -68,12 +68,18 @@ void record_piece(Recorder& recorder, const Tensor& data, PackLayout layout, con
     f.batch_stride = s.batch > 1 ? static_cast<std::uint32_t>(s.view.inner) : 0;
     if (sparse) f.meta = static_cast<std::uint32_t>(s.metadata_word - s.view.offset * size / 4);
 
+    if (caps.type == DeviceType::cpu && layout.depth == 1) kernel.local_size = 8;
     Packet packet;
     packet.kernel = kernel.kernel();
     const auto most = [&](std::size_t i) { return std::uint64_t{caps.max_workgroup_count[i]}; };
-    packet.grid = {
-        static_cast<std::uint32_t>(std::min(divide_up(blocks * layout.panel, kernel.local_size), most(0))), 1,
-        static_cast<std::uint32_t>(std::min(panels * s.batch, most(2)))};
+    std::uint64_t across = divide_up(blocks * layout.panel, kernel.local_size), matrices = panels * s.batch;
+    if (caps.type == DeviceType::cpu && layout.depth == 1) {
+        // An element an invocation: beginning a workgroup would cost more than its work.
+        across = 1;
+        matrices = std::min<std::uint64_t>(matrices, 64);
+    }
+    packet.grid = {static_cast<std::uint32_t>(std::min(across, most(0))), 1,
+                   static_cast<std::uint32_t>(std::min(matrices, most(2)))};
     packet.operands[0] = {s.view.buffer, s.view.offset * size, source_span(s) * size, Touch::read};
     const std::uint64_t out_size = size_of(layout.type);
     packet.operands[1] = {data.buffer(), data.offset() * out_size,

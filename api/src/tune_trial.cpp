@@ -158,9 +158,7 @@ MonarchTrial::MonarchTrial(Stream& stream, const MonarchProblem& problem) : Tria
     const Access access = stream.device().access();
     const auto by_rules = fused_by_rules(own, caps, access);
     const Choice apart{{Family::factors, 0, 0, 0, 0, false}, false};
-    ways_.push_back({apart, [=](Recorder& recorder) {
-                         static_cast<void>(multiply_factors(recorder, y, x, w, transposed, {}));
-                     }});
+    ways_.push_back({apart, [=](Recorder& recorder) { multiply_apart(recorder, y, x, w, transposed, {}); }});
     for (const MonarchPlan& one : fused_candidates(own, caps, access)) {
         const Way way{{one.tile, false}, [one](Recorder& recorder) { detail::record(recorder, one); }};
         ways_.insert(by_rules && one.tile == by_rules->tile ? ways_.begin() : ways_.end(), way);

@@ -7,7 +7,7 @@
 // W is dense with any strides (WEIGHT_DENSE), or row-wise 2:4 compressed and expanded on the way (WEIGHT_SPARSE24: the
 // layout of tile_b_sparse24.glsl; PANEL_DEPTH a multiple of 4). Nothing is rounded.
 // x: rows of panels, block after block    z: batch · panels     any grid is right: each is walked with the grid's stride
-// One invocation writes PANEL_DEPTH elements of a row: whole words, since PANEL_DEPTH is even.
+// One invocation writes PANEL_DEPTH elements of a row: whole words, since PANEL_DEPTH is even, or 1 of f32.
 #version 460
 #extension GL_GOOGLE_include_directive : require
 #extension GL_EXT_control_flow_attributes : require

@@ -4,7 +4,7 @@
 #include "api/epilogue_case.hpp"
 #include "api/matmul_case.hpp"
 #include "api/ways.hpp"
-#include "monarch_fused.hpp"
+#include "monarch_lanes.hpp"
 #include "reference/block_diagonal.hpp"
 #include "reference/loss.hpp"
 #include "reference/monarch.hpp"
@@ -214,6 +214,23 @@ TEST_F(Short, MonarchInOneDispatch) {
                 reference::matmul(x.matrix, reference::Monarch(reference::Tensor3(2, 6, 4, w1),
                                                                reference::Tensor3(3, 5, 4, w2))),
                 1e-5);
+}
+
+TEST_F(Short, MonarchAlongFeatures) {
+    const auto x = draw(DataType::f32, 9, 128, 25);
+    const auto w1 = random_values(8 * 16 * 16, 26), w2 = random_values(16 * 3 * 8, 27);
+    const Monarch matrix(Placed(stream, DataType::f32, {8, 16, 16}, {}, w1),
+                         Placed(stream, DataType::f32, {16, 3, 8}, {}, w2));
+    const Placed y(stream, DataType::f32, {9, 48});
+    Tensor residual;
+    const auto plan = detail::lanes_plan(detail::monarch_problem(y, x.tensor, matrix, false, {}, residual),
+                                         device().capabilities(), device().access());
+    ASSERT_TRUE(plan);
+    detail::record(witness, *plan);
+    expect_near(y,
+                reference::matmul(x.matrix, reference::Monarch(reference::Tensor3(8, 16, 16, w1),
+                                                               reference::Tensor3(16, 3, 8, w2))),
+                1e-4);
 }
 
 TEST_F(Short, Sparse24) {
