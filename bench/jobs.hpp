@@ -29,6 +29,9 @@ struct Sizes {
 /// What 2:4 training does to a weight out × in beside multiplying (jobs_masks.cpp).
 enum class MaskVerb { select, apply, compress, select_and_compress, expand };
 [[nodiscard]] Job masking(Stream& stream, DataType type, const Sizes& sizes, MaskVerb verb);
+/// [x | g] of tokens × 2 · out in memory of that order, feature-major beside token-major (jobs_gated.cpp).
+[[nodiscard]] Job gated(Stream& stream, DataType type, const Sizes& sizes, Gate gate, bool backward,
+                        Order order);
 /// Forward by weights that were packed beforehand (jobs_packed.cpp), which is not timed; the packing of a
 /// dense weight.
 [[nodiscard]] Job packed_dense(Stream& stream, DataType type, const Sizes& sizes, Verb verb);
