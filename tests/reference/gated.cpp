@@ -8,7 +8,8 @@ namespace danaus::reference {
 namespace {
 
 constexpr double cubic = 0.044715;
-constexpr double unit = 0x1p-23;  // one fp32 operation, rounded in any direction
+constexpr double unit = 0x1p-23;        // one fp32 operation, rounded in any direction
+constexpr double underflow = 0x1p-126;  // a device may flush subnormals
 const double root = std::sqrt(2.0 / std::numbers::pi);
 
 double inner(double g) {
@@ -86,7 +87,7 @@ double gate_error(Gate kind, double g) {
     const double v = kind == Gate::swiglu ? g : 2.0 * inner(g);
     const double bell = 0.25 * sech_squared(0.5 * v);
     return size * bell * exponential_error(v, kind == Gate::swiglu ? 0.0 : 5.0) + 5.0 * unit * value +
-           0x1p-126;
+           size * underflow;
 }
 
 double gate_slope_error(Gate kind, double g) {
@@ -100,7 +101,8 @@ double gate_slope_error(Gate kind, double g) {
     const double dv = kind == Gate::swiglu ? 1.0 : 2.0 * inner_slope(g);
     const double bell = 0.25 * sech_squared(0.5 * v);
     const double relative = exponential_error(v, kind == Gate::swiglu ? 0.0 : 5.0) + 8.0 * unit;
-    return bell * (1.0 + size * dv) * relative + 4.0 * unit * (std::abs(share(kind, g)) + 1e-3) + 0x1p-126;
+    return bell * (1.0 + size * dv) * relative + 4.0 * unit * (std::abs(share(kind, g)) + 1e-3) +
+           (1.0 + size * dv) * underflow;
 }
 
 }  // namespace danaus::reference

@@ -13,7 +13,7 @@ double gate(Gate kind, double g);
 double gate_slope(Gate kind, double g);
 
 /// How far an fp32 evaluation may be off, and of the slope: with exp within 3 + 2 |t| units in the last
-/// place, as Vulkan promises, the normal distribution within 4e-7, and a few roundings.
+/// place, as Vulkan promises, the normal distribution within 4e-7, a few roundings, and subnormals flushed.
 double gate_error(Gate kind, double g);
 double gate_slope_error(Gate kind, double g);
 
