@@ -186,6 +186,23 @@ void add_masks(Catalogue& catalogue, DataType type) {
                        }});
 }
 
+// Gated linear units of a feed-forward layer, forward and backward, in either memory order.
+void add_gated(Catalogue& catalogue, DataType type) {
+    const Sizes s{2048, 4096, 0};
+    for (const Gate gate : {Gate::swiglu, Gate::geglu, Gate::geglu_erf, Gate::reglu})
+        for (const bool backward : {false, true})
+            for (const Order order : {Order::token_major, Order::feature_major})
+                catalogue.add(
+                    with(gate == Gate::swiglu ? quick : full, "copy"),
+                    {fmt::format("gated_{}{}{}", to_string(gate), backward ? "_backward" : "",
+                                 order == Order::feature_major ? "_feature_major" : ""),
+                     to_string(type),
+                     fmt::format("{}x{}", s.tokens, s.out),
+                     {{"tokens", s.tokens}, {"features", s.out}},
+                     {},
+                     [=](Stream& stream) { return gated(stream, type, s, gate, backward, order); }});
+}
+
 // The layers that papers and users measure Monarch matrices on, each beside the dense layer and with one
 // token.
 void add_layers(Catalogue& catalogue, DataType type) {
@@ -310,6 +327,7 @@ std::vector<Case> all_cases() {
         add_dense(catalogue, type);
         add_packed(catalogue, type);
         add_masks(catalogue, type);
+        add_gated(catalogue, type);
         add_layers(catalogue, type);
         add_sparse24(catalogue, type);
         add_vector_sparse(catalogue, type);

@@ -32,6 +32,9 @@ enum class MaskVerb { select, select_transposable, apply, compress, select_and_c
 /// dZ (tokens, out) pruned to 2:4 along its tokens without bias, and compressed.
 [[nodiscard]] Job unbiased_compression(Stream& stream, DataType type, const Sizes& sizes,
                                        UnbiasedPruning pruning);
+/// [x | g] of tokens × 2 · out in memory of that order, feature-major beside token-major (jobs_gated.cpp).
+[[nodiscard]] Job gated(Stream& stream, DataType type, const Sizes& sizes, Gate gate, bool backward,
+                        Order order);
 /// Forward by weights that were packed beforehand (jobs_packed.cpp), which is not timed; the packing of a
 /// dense weight.
 [[nodiscard]] Job packed_dense(Stream& stream, DataType type, const Sizes& sizes, Verb verb);

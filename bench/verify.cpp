@@ -33,7 +33,9 @@ void verify(Stream& stream, const Job& job) {
         std::size_t compared = 0;
         for (std::size_t at = 0; at < actual.size(); ++at) {
             const float expected = values[i][at];
-            if (actual[at] == expected) {
+            if (actual[at] == expected ||
+                static_cast<double>(std::abs(actual[at] - expected)) <=
+                    job.tolerance * (1.0 + static_cast<double>(std::abs(expected)))) {
                 ++compared;
                 continue;
             }

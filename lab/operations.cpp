@@ -102,6 +102,17 @@ void backwards(Recorder& r, const Shape& shape, Layout in, Layout out) {
         }
 }
 
+void gates(Recorder& r, const Shape& shape, Layout in, Layout out) {
+    Shape both = shape;
+    both[shape.rank() - 1] *= 2;
+    for (const DataType type : floating)
+        for (const Gate gate : {Gate::swiglu, Gate::geglu, Gate::geglu_erf, Gate::reglu}) {
+            const Tensor xg = place(r, type, both, in);
+            gated_activation_into(r, place(r, type, shape, out), xg, gate);
+            gated_activation_backward_into(r, place(r, type, both, out), place(r, type, shape, in), xg, gate);
+        }
+}
+
 void sums(Recorder& r, const Shape& shape, Layout in) {
     for (const DataType type : floating) {
         const Tensor x = place(r, type, shape, in);
@@ -233,6 +244,7 @@ void sweep(Recorder& r) {
         for (const Layout out : layouts) {
             for_shapes([&](const Shape& shape) { transfers(r, shape, in, out); });
             for_shapes([&](const Shape& shape) { backwards(r, shape, in, out); });
+            for_shapes([&](const Shape& shape) { gates(r, shape, in, out); });
             for_shapes([&](const Shape& shape) { losses(r, metrics, shape, in, out); });
             for_shapes([&](const Shape& shape) { sparse24(r, shape, in, out); });
             for_shapes([&](const Shape& shape) { vector_sparse(r, shape, in, out); });

@@ -1,4 +1,5 @@
 // The backward of the epilogue that every multiply shares.
+#include "box.hpp"
 #include "check.hpp"
 #include "multiply.hpp"
 
@@ -34,80 +35,36 @@ bool owns_words(const Tensor& dz, const Tensor& aux) {
     return rows || one_row;
 }
 
-// dz = dy · activation'(aux) for tensors of rank 3, dz's smallest stride last.
+// dz = dy · activation'(aux).
 void record_backward(Recorder& recorder, const Tensor& dz, const Tensor& dy, const Tensor& aux,
                      Activation activation) {
     const Device device = recorder.device();
     const std::uint64_t limit = detail::operand_limit(device.capabilities(), device.access(), dz.type());
-    if (std::max({dz.span(), dy.span(), aux.span()}) > limit) {
-        // Halved along the dimension that reaches furthest.
-        std::size_t dimension = 0;
-        std::uint64_t furthest = 0;
-        for (std::size_t i = 0; i < 3; ++i) {
-            const std::uint64_t reach =
-                (dz.size(i) - 1) * std::max({dz.strides()[i], dy.strides()[i], aux.strides()[i]});
-            if (reach > furthest) dimension = i, furthest = reach;
-        }
-        const std::uint64_t size = dz.size(dimension), half = size / 2;
-        for (const auto& [begin, end] : {std::pair{std::uint64_t{0}, half}, std::pair{half, size}})
-            record_backward(recorder, dz.slice(dimension, begin, end), dy.slice(dimension, begin, end),
-                            aux.slice(dimension, begin, end), activation);
-        return;
-    }
-    kernels::ActivationBackward kernel;
-    kernel.type = static_cast<std::uint32_t>(dz.type());
-    kernel.activation = static_cast<std::uint32_t>(activation);
-    kernel.pairs = size_of(dz.type()) == 2 && dz.strides()[2] == 1 && starts_whole_words(dz);
-    const auto narrow = [](std::uint64_t value) { return static_cast<std::uint32_t>(value); };
-    const auto three = [&](const Shape& shape) {
-        return std::array{narrow(shape[0]), narrow(shape[1]), narrow(shape[2])};
+    const auto record = [&](const std::array<Tensor, 3>& piece) {
+        const auto& [to, from, z] = piece;
+        kernels::ActivationBackward kernel;
+        kernel.type = static_cast<std::uint32_t>(to.type());
+        kernel.activation = static_cast<std::uint32_t>(activation);
+        kernel.pairs = size_of(to.type()) == 2 && to.strides()[2] == 1 && starts_whole_words(to);
+        const auto groups = [](std::uint64_t count) {
+            return static_cast<std::uint32_t>(std::min<std::uint64_t>(count, 65535));
+        };
+        Packet packet;
+        packet.kernel = kernel.kernel();
+        packet.grid = {
+            groups(divide_up(to.size(2), std::uint64_t{kernel.local_size} * (kernel.pairs ? 2 : 1))),
+            groups(to.size(1)), groups(to.size(0))};
+        packet.operands[0] = detail::operand(from, Touch::read);
+        packet.operands[1] = detail::operand(z, Touch::read);
+        packet.operands[2] = detail::operand(to, Touch::read_write);
+        packet.set_fields(BackwardFields{detail::three_fields(to.shape()), detail::three_fields(to.strides()),
+                                         detail::three_fields(from.strides()),
+                                         detail::three_fields(z.strides())});
+        packet.work = 8 * to.elements();
+        packet.label = "activation_backward";
+        recorder.record(packet);
     };
-    constexpr std::uint64_t most = 65535;
-    Packet packet;
-    packet.kernel = kernel.kernel();
-    packet.grid = {
-        narrow(
-            std::min(divide_up(dz.size(2), std::uint64_t{kernel.local_size} * (kernel.pairs ? 2 : 1)), most)),
-        narrow(std::min(dz.size(1), most)), narrow(std::min(dz.size(0), most))};
-    packet.operands[0] = detail::operand(dy, Touch::read);
-    packet.operands[1] = detail::operand(aux, Touch::read);
-    packet.operands[2] = detail::operand(dz, Touch::read_write);
-    packet.set_fields(
-        BackwardFields{three(dz.shape()), three(dz.strides()), three(dy.strides()), three(aux.strides())});
-    packet.work = 8 * dz.elements();
-    packet.label = "activation_backward";
-    recorder.record(packet);
-}
-
-// The tensors as rank 3, dimensions sorted by dz's strides and merged where all three allow it.
-void record_sorted(Recorder& recorder, const Tensor& dz, const Tensor& dy, const Tensor& aux,
-                   Activation activation) {
-    struct Dimension {
-        std::uint64_t size, dz, dy, aux;
-    };
-    std::vector<Dimension> dims;
-    for (std::size_t i = 0; i < dz.rank(); ++i)
-        if (dz.size(i) != 1) dims.push_back({dz.size(i), dz.strides()[i], dy.strides()[i], aux.strides()[i]});
-    std::sort(dims.begin(), dims.end(), [](const Dimension& a, const Dimension& b) { return a.dz > b.dz; });
-    for (std::size_t i = dims.size(); i-- > 1;) {
-        Dimension& outer = dims[i - 1];
-        const Dimension inner = dims[i];
-        if (outer.dz != inner.dz * inner.size || outer.dy != inner.dy * inner.size ||
-            outer.aux != inner.aux * inner.size || outer.size * inner.size > (1ull << 31))
-            continue;
-        outer = {outer.size * inner.size, inner.dz, inner.dy, inner.aux};
-        dims.erase(dims.begin() + static_cast<std::ptrdiff_t>(i));
-    }
-    Shape sizes{1, 1, 1}, dz_strides{0, 0, 1}, dy_strides{0, 0, 1}, aux_strides{0, 0, 1};
-    for (std::size_t i = 0; i < dims.size(); ++i) {
-        const std::size_t at = 3 - dims.size() + i;
-        sizes[at] = dims[i].size;
-        dz_strides[at] = dims[i].dz;
-        dy_strides[at] = dims[i].dy;
-        aux_strides[at] = dims[i].aux;
-    }
-    record_backward(recorder, dz.as_strided(sizes, dz_strides), dy.as_strided(sizes, dy_strides),
-                    aux.as_strided(sizes, aux_strides), activation);
+    detail::for_box_pieces(detail::sorted_box(std::array{dz, dy, aux}), limit, record);
 }
 
 bool same_view(const Tensor& a, const Tensor& b) {
@@ -154,10 +111,10 @@ void epilogue_backward_into(Recorder& recorder, const Tensor& dz, const Tensor& 
         } else if (in_place && size_of(dz.type()) == 2 && !owns_words(dz, aux)) {
             // One invocation would read a word that another is writing a half of.
             const Tensor scratch = empty(recorder, dz.type(), dz.shape());
-            record_sorted(recorder, scratch, dy, aux, activation);
+            record_backward(recorder, scratch, dy, aux, activation);
             convert_into(recorder, dz, scratch);
         } else {
-            record_sorted(recorder, dz, dy, aux, activation);
+            record_backward(recorder, dz, dy, aux, activation);
         }
     }
     if (bias_gradient) column_sums_into(recorder, bias_gradient, detail::as_rows(recorder, dz), accumulate);

@@ -6,6 +6,7 @@
 #include "api/ways.hpp"
 #include "monarch_lanes.hpp"
 #include "reference/block_diagonal.hpp"
+#include "reference/gated.hpp"
 #include "reference/loss.hpp"
 #include "reference/monarch.hpp"
 #include "reference/optimizers.hpp"
@@ -141,6 +142,24 @@ TEST_F(Short, Epilogue) {
     }
     expect_near(dz, expected, 0.0);
     expect_near(db, bias, 1e-6);
+}
+
+TEST_F(Short, Gated) {
+    const auto xg = draw(DataType::f32, 9, 2 * 11, 28), dy = draw(DataType::f32, 9, 11, 29);
+    const Placed out(stream, DataType::f32, {9, 11}), dxg(stream, DataType::f32, {9, 22});
+    gated_activation_into(witness, out, xg.tensor, Gate::swiglu);
+    gated_activation_backward_into(witness, dxg, dy.tensor, xg.tensor, Gate::swiglu);
+    Matrix forward = dy.matrix, backward = xg.matrix;
+    for (std::size_t t = 0; t < 9; ++t)
+        for (std::size_t f = 0; f < 11; ++f) {
+            const double x = xg.matrix(t, f), g = xg.matrix(t, f + 11), d = dy.matrix(t, f);
+            const double value = reference::gate(reference::Gate::swiglu, g);
+            forward(t, f) = x * value;
+            backward(t, f) = d * value;
+            backward(t, f + 11) = d * x * reference::gate_slope(reference::Gate::swiglu, g);
+        }
+    expect_near(out, forward, 1e-6);
+    expect_near(dxg, backward, 1e-6);
 }
 
 TEST_F(Short, Packed) {
