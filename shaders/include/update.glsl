@@ -3,12 +3,17 @@
 //   element pair p = elements 2p - h, 2p + 1 - h     h = 1 when a 16-bit working copy starts in the middle of a word
 //
 // so that an invocation owns whole words of the working copy. Master and moments are f32, all contiguous. The shader
-// defines slots STATE, GRADIENT, MASTER and WORKING, the constants gradient_type and working_type, and
-//   float update(uint i, float gradient, float weight)     the new weight; reads and writes the moments of element i
-// The gradient arrives unscaled and clipped. When the state says found_inf nothing at all is written. Every invocation
-// reads the state once: nothing tells the compiler that the words stay as they are while weights are written.
+// defines slots STATE, GRADIENT, MASTER, WORKING and MASK, the constants gradient_type, working_type and masked_decay, and
+//   float direction(uint i, float gradient, float weight)  the weight goes by -learning_rate times that; reads and writes the
+//                                                          moments of element i
+// The gradient arrives unscaled and clipped. MASKED_DECAY adds λ · weight where the bit mask is clear: 1, to the gradient,
+// so that it enters the moments; 2, to the direction. With λ = 0 or a full mask all bits are those of MASKED_DECAY 0. When
+// the state says found_inf nothing at all is written. Every invocation reads the state once: nothing tells the compiler that
+// the words stay as they are while weights are written.
 
 const uint NO_WORKING_COPY = 3;  // the master is the working copy
+const uint BEFORE_MOMENTS = 1;
+const uint OUTSIDE_MOMENTS = 2;
 
 float state_value(uint word) { return uintBitsToFloat(load(STATE, word, 0u)); }
 
@@ -17,13 +22,42 @@ float unscale = state_value(STATE_UNSCALE);
 float clip = state_value(STATE_CLIP);
 float learning_rate = state_value(STATE_LEARNING_RATE);
 
-float update(uint i, float gradient, float weight);
+// Read once, as operand[] is (access.glsl).
+uint mask_first = push.mask_first;
+uint mask_columns = push.mask_columns;
+uint mask_words = push.mask_words;
+uint mask_factor = push.mask_factor;
+uint mask_shift = push.mask_shift;
+
+float factor_of_decay() {
+    if (masked_decay != 0) return state_value(push.decay_word);
+    return 0.0;
+}
+
+float decay = factor_of_decay();
+
+float direction(uint i, float gradient, float weight);
+
+bool is_pruned(uint i) {
+    const uint place = mask_first + i;
+    uint high, low;
+    umulExtended(2 * place, mask_factor, high, low);
+    const uint row = high >> mask_shift;
+    const uint column = place - row * mask_columns;
+    return (load(MASK, 0u, row * mask_words + column / 32) >> column % 32 & 1u) == 0u;
+}
 
 float updated(uint i) {
     const float gradient = load_float(GRADIENT, gradient_type, 0u, i);
     const float weight = uintBitsToFloat(load(MASTER, 0u, i));
     precise float plain = gradient * unscale;  // first, since unscale · clip may be subnormal
-    const float result = update(i, plain * clip, weight);
+    float g = plain * clip;
+    bool pruned = false;
+    if (masked_decay != 0 && decay != 0.0) pruned = is_pruned(i);
+    if (masked_decay == BEFORE_MOMENTS && pruned) g = fma(decay, weight, g);
+    float d = direction(i, g, weight);
+    if (masked_decay == OUTSIDE_MOMENTS && pruned) d = fma(decay, weight, d);
+    const float result = fma(-learning_rate, d, weight);
     store(MASTER, 0u, i, floatBitsToUint(result));
     return result;
 }
