@@ -159,6 +159,7 @@ void sparse24(Recorder& r, const Shape& shape, Layout in, Layout out) {
         const Sparse24 a = compress(r, w, mask);
         static_cast<void>(compress_by_magnitude(r, w));
         compress_by_magnitude_into(r, a, w, mask);
+        compress_soft_into(r, a, w, soft_threshold_scale(r, w));
         apply_mask_into(r, w, w, mask);
         apply_mask_into(r, place(r, type, shape, out), w, mask);
         to_dense_into(r, place(r, type, shape, out), a);

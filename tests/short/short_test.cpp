@@ -418,6 +418,17 @@ TEST_F(Short, MaskedDecay) {
     }
 }
 
+TEST_F(Short, SoftThreshold) {
+    const auto w = draw(DataType::f32, 9, 70, 28);
+    const Tensor beta = soft_threshold_scale(witness, w.tensor);
+    const double exact = reference::soft_threshold_scale(w.matrix);
+    EXPECT_NEAR(static_cast<double>(download(stream, beta)[0]), exact, 1e-5 * exact);
+    Matrix expected = reference::soft_threshold(w.matrix);
+    for (double& s : expected.data) s *= exact;
+    const Tensor soft = to_dense(witness, compress_soft(witness, w.tensor, beta));
+    EXPECT_EQ(reference::first_mismatch(download(stream, soft), expected.data, 2e-5, 1e-6), "");
+}
+
 // Last, because it looks at what the others ran: it fails where a filter leaves them out.
 TEST_F(Short, ZEveryKernelRanInFewPipelines) {
     const auto support = kernel_support(device().capabilities(), device().access());
