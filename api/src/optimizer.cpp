@@ -60,6 +60,7 @@ Operand add_mask(UpdateFields& fields, const Parameter& parameter, std::uint64_t
     const std::uint64_t row = whole ? 32 : columns, words = detail::divide_up(row, 32);
     const std::uint64_t skipped = first % row, rows = detail::divide_up(skipped + count, row);
     fields.mask_first = static_cast<std::uint32_t>(skipped);
+    fields.mask_columns = ~0u;
     if (!whole) {
         // 2^(31 + s) / columns rounded up: exact for places below 2^31.
         const auto shift = static_cast<std::uint32_t>(std::bit_width(columns - 1));

@@ -38,22 +38,30 @@ float decay = factor_of_decay();
 
 float direction(uint i, float gradient, float weight);
 
-bool is_pruned(uint i) {
+// Of elements i and i + 1, as far as there are any: whether the mask leaves them out. Mostly they share a word.
+bvec2 pruned_pair(uint i, bool has_second) {
     const uint place = mask_first + i;
     uint high, low;
     umulExtended(2 * place, mask_factor, high, low);
-    const uint row = high >> mask_shift;
-    const uint column = place - row * mask_columns;
-    return (load(MASK, 0u, row * mask_words + column / 32) >> column % 32 & 1u) == 0u;
+    uint row = high >> mask_shift;
+    uint column = place - row * mask_columns;
+    uint bits = load(MASK, 0u, row * mask_words + column / 32) >> column % 32;
+    const bool first = (bits & 1u) == 0u;
+    bits >>= 1;
+    ++column;
+    if (column == mask_columns) {
+        ++row;
+        column = 0;
+    }
+    if (has_second && column % 32 == 0u) bits = load(MASK, 0u, row * mask_words + column / 32);
+    return bvec2(first, (bits & 1u) == 0u);
 }
 
-float updated(uint i) {
+float updated(uint i, bool pruned) {
     const float gradient = load_float(GRADIENT, gradient_type, 0u, i);
     const float weight = uintBitsToFloat(load(MASTER, 0u, i));
     precise float plain = gradient * unscale;  // first, since unscale · clip may be subnormal
     float g = plain * clip;
-    bool pruned = false;
-    if (masked_decay != 0 && decay != 0.0) pruned = is_pruned(i);
     if (masked_decay == BEFORE_MOMENTS && pruned) g = fma(decay, weight, g);
     float d = direction(i, g, weight);
     if (masked_decay == OUTSIDE_MOMENTS && pruned) d = fma(decay, weight, d);
@@ -62,8 +70,8 @@ float updated(uint i) {
     return result;
 }
 
-void update_all(uint count) {
-    if (load(STATE, STATE_FOUND_INF, 0u) != 0u) return;
+// `masked` is a literal.
+void walk(uint count, bool masked) {
     const bool narrow = working_type == F16 || working_type == BF16;
     const uint shift = narrow ? start_half(WORKING) : 0u;
     const uint pairs = (count + shift + 1) / 2;
@@ -73,9 +81,14 @@ void update_all(uint count) {
         const uint first = 2 * p - shift;  // wraps for the half in front of element 0
         const bool has_first = first < count;
         const bool has_second = first + 1 < count;
+        bvec2 pruned = bvec2(false);
+        if (masked) {
+            pruned = pruned_pair(has_first ? first : 0u, has_first && has_second);
+            if (!has_first) pruned.y = pruned.x;
+        }
         vec2 value = vec2(0.0);
-        if (has_first) value.x = updated(first);
-        if (has_second) value.y = updated(first + 1);
+        if (has_first) value.x = updated(first, pruned.x);
+        if (has_second) value.y = updated(first + 1, pruned.y);
         if (narrow && has_first && has_second) {
             store(WORKING, 0u, p, encode_16(working_type, value.x) | encode_16(working_type, value.y) << 16);
         } else if (working_type != NO_WORKING_COPY) {
@@ -84,4 +97,12 @@ void update_all(uint count) {
         }
         p += gl_NumWorkGroups.x * gl_WorkGroupSize.x;
     } while (p < pairs);
+}
+
+void update_all(uint count) {
+    if (load(STATE, STATE_FOUND_INF, 0u) != 0u) return;
+    if (masked_decay != 0 && decay != 0.0)
+        walk(count, true);
+    else
+        walk(count, false);
 }
