@@ -137,19 +137,25 @@ void losses(Recorder& r, const LossMetrics& metrics, const Shape& shape, Layout 
 void steps(Recorder& r) {
     const Shape shape{16, 8};
     std::vector<Parameter> parameters;
+    const Tensor mask = empty(r, DataType::u32, mask_shape(shape));
     for (const DataType working : floating)
         for (const DataType gradient : floating)
-            for (const bool copy : {true, false}) {
-                Parameter p{empty(r, DataType::f32, shape), {}, place(r, gradient, shape, Layout::plain)};
-                p.working = working == DataType::f32 && !copy ? p.master : empty(r, working, shape);
-                refresh_working(r, p);
-                parameters.push_back(p);
-            }
+            for (const bool copy : {true, false})
+                for (const MaskedDecay& decay :
+                     {MaskedDecay{}, MaskedDecay{mask, 1.0f, DecayForm::before_moments},
+                      MaskedDecay{mask, 1.0f, DecayForm::outside_moments}}) {
+                    Parameter p{
+                        empty(r, DataType::f32, shape), {}, place(r, gradient, shape, Layout::plain), decay};
+                    p.working = working == DataType::f32 && !copy ? p.master : empty(r, working, shape);
+                    refresh_working(r, p);
+                    parameters.push_back(p);
+                }
     StepOptions plain, clipped, scaled;
     clipped.max_norm = 1.0f;
     scaled.loss_scaling.enabled = true;
     for (const StepOptions& options : {plain, clipped, scaled}) {
         Optimizer(r, parameters, AdamWOptions{}, options).step(r, 0.1f);
+        Optimizer(r, parameters, LionOptions{}, options).step(r);
         SgdOptions momentum, nesterov;
         momentum.momentum = nesterov.momentum = 0.9f;
         nesterov.nesterov = true;
@@ -164,6 +170,7 @@ void sparse24(Recorder& r, const Shape& shape, Layout in, Layout out) {
         const Sparse24 a = compress(r, w, mask);
         static_cast<void>(compress_by_magnitude(r, w));
         compress_by_magnitude_into(r, a, w, mask);
+        compress_soft_into(r, a, w, soft_threshold_scale(r, w));
         apply_mask_into(r, w, w, mask);
         apply_mask_into(r, place(r, type, shape, out), w, mask);
         to_dense_into(r, place(r, type, shape, out), a);

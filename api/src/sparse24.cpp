@@ -4,6 +4,7 @@
 #include "multiply.hpp"
 
 #include <danaus/kernels.hpp>
+#include <danaus/soft_threshold.hpp>
 #include <danaus/sparse24.hpp>
 
 #include <algorithm>
@@ -26,7 +27,7 @@ using detail::require;
 using detail::stride;
 
 void record_compress(Recorder& recorder, const Tensor& w, const Tensor& mask_in, const Tensor& mask_out,
-                     const Sparse24& out, const char* label) {
+                     const Sparse24& out, const char* label, const Tensor& beta = {}) {
     if (w.elements() == 0) return;
     struct Fields {
         std::uint32_t rows, cols, w_block, w_row, w_column, mask_block, mask_row, mask_word, values_block,
@@ -45,10 +46,12 @@ void record_compress(Recorder& recorder, const Tensor& w, const Tensor& mask_in,
         kernel.write_compressed = static_cast<bool>(out);
         kernel.word_lanes = 8 / groups_per_lane(recorder);
         kernel.whole = cols % 32 == 0;
+        kernel.soft = static_cast<bool>(beta);
         Packet packet;
         packet.kernel = kernel.kernel();
         packet.grid =
             grid_for(recorder, divide_up(cols, 32), kernel.local_size / kernel.word_lanes, rows, blocks);
+        if (beta) packet.operands[5] = detail::operand(beta, Touch::read);
         for (std::size_t i = 0; i < piece.size(); ++i)
             if (piece[i]) packet.operands[i] = detail::operand(piece[i], i < 2 ? Touch::read : Touch::write);
         packet.set_fields(Fields{static_cast<std::uint32_t>(rows), static_cast<std::uint32_t>(cols),
@@ -79,6 +82,14 @@ void check_compress(const Recorder& recorder, const Sparse24& out, const Tensor&
 void require_disjoint_mask(const Sparse24& out, const Tensor& mask) {
     detail::require_disjoint("out", out.values(), "mask", mask);
     detail::require_disjoint("out", out.metadata(), "mask", mask);
+}
+
+void check_mask_out(const Recorder& recorder, const Sparse24& out, const Tensor& w, const Tensor& mask) {
+    if (!mask) return;
+    check_mask(recorder, "mask", mask, w);
+    detail::require_no_self_overlap("mask", mask);
+    detail::require_disjoint("mask", mask, "w", w);
+    require_disjoint_mask(out, mask);
 }
 
 struct Layout {
@@ -153,12 +164,7 @@ Sparse24 compress(Recorder& recorder, const Tensor& w, const Tensor& mask) {
 void compress_by_magnitude_into(Recorder& recorder, const Sparse24& out, const Tensor& w,
                                 const Tensor& mask) {
     check_compress(recorder, out, w);
-    if (mask) {
-        check_mask(recorder, "mask", mask, w);
-        detail::require_no_self_overlap("mask", mask);
-        detail::require_disjoint("mask", mask, "w", w);
-        require_disjoint_mask(out, mask);
-    }
+    check_mask_out(recorder, out, w, mask);
     record_compress(recorder, w, {}, mask, out, "compress_by_magnitude");
 }
 
@@ -166,6 +172,26 @@ Sparse24 compress_by_magnitude(Recorder& recorder, const Tensor& w) {
     check_matrix(recorder, "w", w);
     const Sparse24 out = empty_sparse24(recorder, w.type(), w.shape());
     compress_by_magnitude_into(recorder, out, w);
+    return out;
+}
+
+void compress_soft_into(Recorder& recorder, const Sparse24& out, const Tensor& w, const Tensor& beta,
+                        const Tensor& mask) {
+    check_compress(recorder, out, w);
+    detail::require_tensor(recorder, "beta", beta);
+    detail::require_type("beta", beta, DataType::f32);
+    detail::require_shape("beta", beta, {1});
+    detail::require_disjoint("out", out.values(), "beta", beta);
+    detail::require_disjoint("out", out.metadata(), "beta", beta);
+    if (mask) detail::require_disjoint("mask", mask, "beta", beta);
+    check_mask_out(recorder, out, w, mask);
+    record_compress(recorder, w, {}, mask, out, "compress_soft", beta);
+}
+
+Sparse24 compress_soft(Recorder& recorder, const Tensor& w, const Tensor& beta) {
+    check_matrix(recorder, "w", w);
+    const Sparse24 out = empty_sparse24(recorder, w.type(), w.shape());
+    compress_soft_into(recorder, out, w, beta);
     return out;
 }
 

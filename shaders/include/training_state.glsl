@@ -11,4 +11,5 @@ const uint STATE_CORRECTION_1 = 7;   // f32: 1 - β1^step
 const uint STATE_CORRECTION_2 = 8;   // f32: 1 - β2^step
 const uint STATE_SKIPPED = 9;        // steps that changed nothing
 const uint STATE_CLIP = 10;          // f32: and then by this (the product of the two may be subnormal)
-const uint STATE_WORDS = 11;
+const uint STATE_FROZEN = 11;        // 1: from the second update on, AdamW's second moment and its correction stay
+const uint STATE_WORDS = 12;         // and behind them an f32 for each parameter: the factor of its masked decay

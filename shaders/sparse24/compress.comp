@@ -8,10 +8,11 @@
 //
 // A group whose mask keeps more than two keeps its first two; one that keeps fewer is completed with zeros at its first
 // free places. Without a mask: |w|, ties to the lower index, NaN above infinity, real columns before padding.
+// SOFT: what is kept is thresholded (soft24.glsl), times BETA.
 // WORD_LANES = 8: a lane is a group, and eight lanes share a word of the mask and of the metadata, put together in shared
 // memory. WORD_LANES = 1: a lane is a word, for devices whose loads gain nothing by neighbouring lanes (CPUs).
 // WHOLE: cols is a multiple of 32. Grid: (words of a row, rows, blocks), walked with the grid's stride but for blocks. The
-// host joins rows that follow each other. Called for select_mask, compress and both in one.
+// host joins rows that follow each other. Called for select_mask, compress and both in one, and compress_soft.
 #version 460
 #extension GL_GOOGLE_include_directive : require
 #extension GL_EXT_control_flow_attributes : require
@@ -26,11 +27,13 @@
 #define MASK_OUT 2
 #define VALUES 3
 #define META 4
+#define BETA 5
 #define SLOT_0 readonly
 #define SLOT_1 readonly
 #define SLOT_2 writeonly
 #define SLOT_3 writeonly
 #define SLOT_4 writeonly
+#define SLOT_5 readonly
 #include "access.glsl"
 #include "types.glsl"
 
@@ -42,10 +45,19 @@ layout(constant_id = 4) const bool WRITE_MASK = true;
 layout(constant_id = 5) const bool WRITE_COMPRESSED = true;
 layout(constant_id = 6) const uint WORD_LANES = 8;
 layout(constant_id = 7) const bool WHOLE = false;
+layout(constant_id = 8) const bool SOFT = false;
 
 #define DENSE_IN W
 #define IN_COLUMN push.w_column
 #include "groups24.glsl"
+#include "soft24.glsl"
+
+float scale() {
+    if (SOFT) return uintBitsToFloat(load(BETA, 0u, 0u));
+    return 1.0;
+}
+
+float beta = scale();
 
 shared uint nibbles[gl_WorkGroupSize.x / 8 * WORD_LANES];  // low four bits: metadata, next four: mask
 
@@ -74,6 +86,7 @@ uint compress_group(Row row, uint group, uint given) {
     const bvec4 two = keep_two(keys);
     uvec2 values = entries_of_two(entries, two);
     if (!BY_MAGNITUDE) values *= entries_of_two(keys, two);
+    if (SOFT) values = encode_two(beta * soft_two(decode_two(values), decode_two(entries_of_two(entries, not(two)))));
     if (WRITE_COMPRESSED) store_values(row.values + group, values);
     return first_of_two(two) | second_of_two(two) << 2 | (bits_of(two) & real) << 4;
 }

@@ -5,7 +5,8 @@
 //
 // One workgroup. The updates that follow do nothing when found_inf is set. With max_norm > 0 a norm beyond fp32 counts
 // as found_inf too. The loss scale grows after growth_interval good steps, and it and its reciprocal stay normal
-// numbers. Corrections follow c ← β c + (1 - β), which is 1 - β^step without the cancellation.
+// numbers. Corrections follow c ← β c + (1 - β), which is 1 - β^step without the cancellation; the second one stays while
+// the second moment is frozen.
 #version 460
 #extension GL_GOOGLE_include_directive : require
 
@@ -49,9 +50,10 @@ void main() {
         store(STATE, 0u, STATE_GOOD_STEPS, 0u);
         return;
     }
+    const bool frozen = load(STATE, 0u, STATE_FROZEN) != 0u && load(STATE, 0u, STATE_STEP) != 0u;
     increment(STATE_STEP);
     put(STATE_CORRECTION_1, fma(push.beta1, get(STATE_CORRECTION_1), push.one_minus_beta1));
-    put(STATE_CORRECTION_2, fma(push.beta2, get(STATE_CORRECTION_2), push.one_minus_beta2));
+    if (!frozen) put(STATE_CORRECTION_2, fma(push.beta2, get(STATE_CORRECTION_2), push.one_minus_beta2));
     const uint good = load(STATE, 0u, STATE_GOOD_STEPS) + 1;
     const bool grow = push.growth_interval > 0 && good >= push.growth_interval;
     store(STATE, 0u, STATE_GOOD_STEPS, grow ? 0u : good);

@@ -32,15 +32,29 @@ void AdamW::step(std::vector<double>& parameter, std::span<const double> gradien
     }
     require(first_moment_.size() == parameter.size(), "AdamW: one object serves one parameter");
     ++steps_;
+    const bool frozen = frozen_ && steps_ > 1;
+    if (!frozen) ++second_steps_;
     const double correction1 = 1.0 - std::pow(options_.beta1, static_cast<double>(steps_));
-    const double correction2 = 1.0 - std::pow(options_.beta2, static_cast<double>(steps_));
+    const double correction2 = 1.0 - std::pow(options_.beta2, static_cast<double>(second_steps_));
     for (std::size_t i = 0; i < parameter.size(); ++i) {
         const double g = gradient[i];
         parameter[i] *= 1.0 - options_.learning_rate * options_.weight_decay;
         first_moment_[i] = options_.beta1 * first_moment_[i] + (1.0 - options_.beta1) * g;
-        second_moment_[i] = options_.beta2 * second_moment_[i] + (1.0 - options_.beta2) * g * g;
+        if (!frozen) second_moment_[i] = options_.beta2 * second_moment_[i] + (1.0 - options_.beta2) * g * g;
         const double denominator = std::sqrt(second_moment_[i] / correction2) + options_.epsilon;
         parameter[i] -= options_.learning_rate * (first_moment_[i] / correction1) / denominator;
+    }
+}
+
+void Lion::step(std::vector<double>& parameter, std::span<const double> gradient) {
+    require(parameter.size() == gradient.size(), "Lion: parameter and gradient must have one size");
+    if (moment_.empty()) moment_.resize(parameter.size());
+    require(moment_.size() == parameter.size(), "Lion: one object serves one parameter");
+    for (std::size_t i = 0; i < parameter.size(); ++i) {
+        const double between = options_.beta1 * moment_[i] + (1.0 - options_.beta1) * gradient[i];
+        const double sign = between > 0.0 ? 1.0 : between < 0.0 ? -1.0 : 0.0;
+        parameter[i] -= options_.learning_rate * (sign + options_.weight_decay * parameter[i]);
+        moment_[i] = options_.beta2 * moment_[i] + (1.0 - options_.beta2) * gradient[i];
     }
 }
 

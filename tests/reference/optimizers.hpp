@@ -42,6 +42,8 @@ class AdamW {
 public:
     explicit AdamW(const AdamWOptions& options) : options_(options) {}
     void step(std::vector<double>& parameter, std::span<const double> gradient);
+    /// Later steps leave v, and the t of its correction, as they are; but the first step does not.
+    void freeze_second_moment(bool frozen) { frozen_ = frozen; }
     [[nodiscard]] const std::vector<double>& first_moment() const { return first_moment_; }
     [[nodiscard]] const std::vector<double>& second_moment() const { return second_moment_; }
     [[nodiscard]] std::size_t steps() const { return steps_; }
@@ -51,6 +53,27 @@ private:
     std::vector<double> first_moment_;
     std::vector<double> second_moment_;
     std::size_t steps_ = 0;
+    std::size_t second_steps_ = 0;
+    bool frozen_ = false;
+};
+
+struct LionOptions {
+    double learning_rate = 1e-4;
+    double beta1 = 0.9;
+    double beta2 = 0.99;
+    double weight_decay = 0.0;
+};
+
+/// u = sign(b1 m + (1 - b1) g); p -= lr (u + wd p); m = b2 m + (1 - b2) g. sign(0) = 0.
+class Lion {
+public:
+    explicit Lion(const LionOptions& options) : options_(options) {}
+    void step(std::vector<double>& parameter, std::span<const double> gradient);
+    [[nodiscard]] const std::vector<double>& moment() const { return moment_; }
+
+private:
+    LionOptions options_;
+    std::vector<double> moment_;
 };
 
 /// sqrt of the sum of squares over all tensors.

@@ -149,6 +149,34 @@ TEST(AdamW, WorkedSteps) {
     EXPECT_EQ(adam.steps(), 2u);
 }
 
+TEST(AdamW, FrozenSecondMoment) {
+    std::vector<double> p{0.0};
+    AdamW adam({.learning_rate = 0.1, .beta1 = 0.0, .beta2 = 0.75, .epsilon = 0.0, .weight_decay = 0.0});
+    adam.freeze_second_moment(true);
+    adam.step(p, std::vector<double>{2.0});  // the first step fills v all the same
+    EXPECT_DOUBLE_EQ(adam.second_moment()[0], 1.0);
+    adam.step(p, std::vector<double>{6.0});
+    EXPECT_DOUBLE_EQ(adam.second_moment()[0], 1.0);
+    EXPECT_DOUBLE_EQ(p[0], -0.1 - 0.1 * 6.0 / 2.0);
+    adam.freeze_second_moment(false);
+    adam.step(p, std::vector<double>{6.0});
+    EXPECT_DOUBLE_EQ(adam.second_moment()[0], 0.75 + 9.0);
+    EXPECT_DOUBLE_EQ(p[0], -0.4 - 0.1 * 6.0 / std::sqrt(9.75 / (1 - 0.75 * 0.75)));
+}
+
+TEST(Lion, WorkedSteps) {
+    std::vector<double> p{1.0, 1.0, 1.0};
+    Lion lion({.learning_rate = 0.1, .beta1 = 0.5, .beta2 = 0.75, .weight_decay = 0.5});
+    lion.step(p, std::vector<double>{4.0, -1e-9, 0.0});
+    EXPECT_DOUBLE_EQ(p[0], 1.0 - 0.1 * 1.5);
+    EXPECT_DOUBLE_EQ(p[1], 1.0 + 0.1 * 0.5);
+    EXPECT_DOUBLE_EQ(p[2], 1.0 - 0.1 * 0.5);  // sign(0) = 0
+    EXPECT_DOUBLE_EQ(lion.moment()[0], 1.0);
+    lion.step(p, std::vector<double>{-1.0, 0.0, 0.0});
+    EXPECT_DOUBLE_EQ(p[0], 0.85 * 0.95);  // ½ · 1 - ½ · 1
+    EXPECT_DOUBLE_EQ(lion.moment()[0], 0.5);
+}
+
 TEST(Clipping, GlobalNorm) {
     std::vector<std::vector<double>> gradients{{3.0, 0.0}, {4.0}};
     EXPECT_EQ(clip_global_norm(gradients, 10.0), 5.0);

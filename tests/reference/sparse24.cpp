@@ -1,6 +1,7 @@
 #include "reference/sparse24.hpp"
 
 #include <algorithm>
+#include <array>
 #include <bit>
 #include <cmath>
 #include <limits>
@@ -61,6 +62,32 @@ Matrix apply_mask(const Matrix& w, const Mask& mask) {
     Matrix result(w.rows, w.cols);
     for (std::size_t i = 0; i < w.data.size(); ++i) result.data[i] = mask.data[i] != 0 ? w.data[i] : 0.0;
     return result;
+}
+
+Matrix soft_threshold(const Matrix& w) {
+    Matrix s(w.rows, w.cols);
+    for (std::size_t row = 0; row < w.rows; ++row)
+        for (std::size_t first = 0; first < w.cols; first += 4) {
+            std::array<double, 4> sizes{};
+            const std::size_t present = std::min<std::size_t>(4, w.cols - first);
+            for (std::size_t i = 0; i < present; ++i) sizes[i] = std::abs(w(row, first + i));
+            std::sort(sizes.begin(), sizes.end());
+            for (std::size_t i = 0; i < present; ++i) {
+                const double a = w(row, first + i);
+                s(row, first + i) = std::copysign(std::max(std::abs(a) - sizes[1], 0.0), a);
+            }
+        }
+    return s;
+}
+
+double soft_threshold_scale(const Matrix& w) {
+    const Matrix s = soft_threshold(w);
+    double product = 0.0, square = 0.0;
+    for (std::size_t i = 0; i < s.data.size(); ++i) {
+        product += w.data[i] * s.data[i];
+        square += s.data[i] * s.data[i];
+    }
+    return square == 0.0 ? 1.0 : product / square;
 }
 
 double kept_magnitude(const Matrix& w, const Mask& mask) {

@@ -33,6 +33,13 @@ bool is_mask(const Mask& mask, std::size_t n = 2, std::size_t m = 4);
 /// (M o W)[r,c] = W[r,c] where kept, else +0 (also for a masked NaN or infinity).
 Matrix apply_mask(const Matrix& w, const Mask& mask);
 
+/// S(a)_i = sign(a_i) max(|a_i| - t, 0), t the second smallest |a| of each group of four; missing columns of
+/// the last group are zeros.
+Matrix soft_threshold(const Matrix& w);
+
+/// <w, S(w)> / |S(w)|^2; 1 where S(w) = 0.
+double soft_threshold_scale(const Matrix& w);
+
 /// sum of |w| over the kept entries.
 double kept_magnitude(const Matrix& w, const Mask& mask);
 

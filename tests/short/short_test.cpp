@@ -435,6 +435,46 @@ TEST_F(Short, Optimizers) {
     }
 }
 
+TEST_F(Short, MaskedDecay) {
+    for (const bool adam : {false, true}) {
+        const auto master = draw(DataType::f32, 5, 37, 27);
+        const Tensor mask = select_mask(witness, master.tensor);
+        const Parameter parameter{master.tensor,
+                                  adam ? empty(stream, DataType::f16, {5, 37}) : Tensor(),
+                                  empty(stream, DataType::f16, {5, 37}),
+                                  {mask, 0.5f, DecayForm::before_moments}};
+        const Optimizer optimizer =
+            adam ? Optimizer(witness, {parameter}, AdamWOptions{.learning_rate = 0.01f})
+                 : Optimizer(witness, {parameter}, LionOptions{.learning_rate = 0.01f});
+        reference::AdamW adam_oracle({.learning_rate = 0.01f});
+        reference::Lion lion_oracle({.learning_rate = 0.01f});
+        Matrix exact = master.matrix;
+        const auto kept = reference::select_mask(exact);
+        for (unsigned i = 0; i < 3; ++i) {
+            const auto g = random_values(5 * 37, 40 + i, DataType::f16);
+            upload_into(stream, parameter.gradient, g);
+            optimizer.step(witness);
+            const auto decayed = reference::masked_decay(Matrix(5, 37, g), exact, kept, 0.5).data;
+            if (adam)
+                adam_oracle.step(exact.data, decayed);
+            else
+                lion_oracle.step(exact.data, decayed);
+        }
+        EXPECT_EQ(reference::first_mismatch(download(stream, master.tensor), exact.data, 1e-5, 1e-5), "");
+    }
+}
+
+TEST_F(Short, SoftThreshold) {
+    const auto w = draw(DataType::f32, 9, 70, 28);
+    const Tensor beta = soft_threshold_scale(witness, w.tensor);
+    const double exact = reference::soft_threshold_scale(w.matrix);
+    EXPECT_NEAR(static_cast<double>(download(stream, beta)[0]), exact, 1e-5 * exact);
+    Matrix expected = reference::soft_threshold(w.matrix);
+    for (double& s : expected.data) s *= exact;
+    const Tensor soft = to_dense(witness, compress_soft(witness, w.tensor, beta));
+    EXPECT_EQ(reference::first_mismatch(download(stream, soft), expected.data, 2e-5, 1e-6), "");
+}
+
 // Last, because it looks at what the others ran: it fails where a filter leaves them out.
 TEST_F(Short, ZEveryKernelRanInFewPipelines) {
     const auto support = kernel_support(device().capabilities(), device().access());

@@ -20,6 +20,7 @@
 #include <danaus/runtime/recorder.hpp>
 #include <danaus/runtime/stream.hpp>
 #include <danaus/safetensors.hpp>
+#include <danaus/soft_threshold.hpp>
 #include <danaus/sparse24.hpp>
 #include <danaus/sparse24_formats.hpp>
 #include <danaus/sparse_weight24.hpp>
