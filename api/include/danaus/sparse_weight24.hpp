@@ -8,8 +8,13 @@
 //
 //   SparseSchedule schedule{.steps = 20000};
 //   SparseWeight24 weight(stream, parameter, options);
+//   parameter.masked_decay = {weight.mask(), 6e-5f};  // G ← dW + λ (1 − M)∘W
+//   Optimizer optimizer(stream, {parameter}, AdamWOptions{});
 //   for (std::uint64_t step = 0; step < schedule.steps; ++step) {
-//       if (step == schedule.dense_from()) weight.set_sparse(stream, false);
+//       if (step == schedule.dense_from()) {
+//           weight.set_sparse(stream, false);
+//           optimizer.set_masked_decay(stream, 0.0f);
+//       }
 //       … weight.matmul, loss, weight.matmul_transposed, weight.weight_gradient_into(…, parameter.gradient) …
 //       optimizer.step(stream);
 //       schedule.refreshes_after(step) ? weight.refresh(stream) : weight.recompress(stream);
