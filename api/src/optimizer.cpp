@@ -5,6 +5,7 @@
 #include <danaus/kernels.hpp>
 
 #include <algorithm>
+#include <array>
 #include <bit>
 
 namespace danaus {
@@ -43,6 +44,8 @@ struct Fields {
     UpdateFields common;
     std::array<float, Count> own;
 };
+template <std::size_t Count>
+Fields(UpdateFields, std::array<float, Count>) -> Fields<Count>;
 
 template <typename... Calls>
 struct Overloaded : Calls... {
