@@ -24,7 +24,7 @@ using Kernels = std::vector<kernels::Kernel>;
 [[nodiscard]] Kernels covering(const Kernels& kernels, unsigned strength);
 
 /// Modules with no more kernels than this are compiled whole.
-inline constexpr std::size_t small_module = 48;
+inline constexpr std::size_t small_module = 24;
 /// The most kernels for one device and access.
 inline constexpr std::size_t most_kernels = 1000;
 

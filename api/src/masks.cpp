@@ -168,29 +168,32 @@ void count_flips_into(Recorder& recorder, const Tensor& out, const Tensor& a, co
     require_shape("out", out, {1});
     require_disjoint("out", out, "a", a);
     require_disjoint("out", out, "b", b);
-    fill_into(recorder, out, 0.0);
-    if (a.elements() == 0) return;
     struct Fields {
         std::uint32_t rows, words, a_block, a_row, a_word, b_block, b_row, b_word;
     };
-    // Rows of 32 words more are as good as rows of one: what is joined is joined by words.
-    for_joined_rows(recorder, "count_flips", 32, std::array{a, b}, [&](const std::array<Tensor, 2>& piece) {
-        const std::uint64_t blocks = piece[0].size(0), rows = piece[0].size(1), words = piece[0].size(2);
-        const kernels::CountFlips kernel{.local_size = local_size(recorder)};
+    // Words count as the columns of 32 dense ones would: rows of any number of them can be joined.
+    std::vector<std::array<Tensor, 2>> pieces;
+    if (a.elements() > 0)
+        for_joined_rows(recorder, "count_flips", 32, std::array{a, b},
+                        [&](const std::array<Tensor, 2>& piece) { pieces.push_back(piece); });
+    fill_into(recorder, out, 0.0);
+    for (const auto& [one, other] : pieces) {
+        const std::uint64_t blocks = one.size(0), rows = one.size(1), words = one.size(2);
+        kernels::CountFlips kernel;
+        kernel.local_size = local_size(recorder);
         Packet packet;
         packet.kernel = kernel.kernel();
         // Few enough workgroups for one addition each to be cheap.
         packet.grid = grid_for(recorder, words, 16 * kernel.local_size, rows, blocks);
-        packet.operands[0] = operand(piece[0], Touch::read);
-        packet.operands[1] = operand(piece[1], Touch::read);
+        packet.operands[0] = operand(one, Touch::read);
+        packet.operands[1] = operand(other, Touch::read);
         packet.operands[2] = operand(out, Touch::read_write);
-        packet.set_fields(Fields{narrow32(rows), narrow32(words), stride(piece[0], 0), stride(piece[0], 1),
-                                 stride(piece[0], 2), stride(piece[1], 0), stride(piece[1], 1),
-                                 stride(piece[1], 2)});
+        packet.set_fields(Fields{narrow32(rows), narrow32(words), stride(one, 0), stride(one, 1),
+                                 stride(one, 2), stride(other, 0), stride(other, 1), stride(other, 2)});
         packet.work = blocks * rows * words;
         packet.label = "count_flips";
         recorder.record(packet);
-    });
+    }
 }
 
 Tensor count_flips(Recorder& recorder, const Tensor& a, const Tensor& b) {

@@ -90,6 +90,10 @@ void for_joined_rows(const Recorder& recorder, const char* label, std::uint64_t 
 }
 
 void check_pattern(const MaskPattern& pattern);
+/// verify_transposable_mask, or with less than `exact` tiles that keep at most two of each row and column.
+void verify_tiles(Stream& stream, const Tensor& mask, std::uint64_t in_features, bool exact);
+/// verify_finite of a tensor that is called so.
+void require_finite(Stream& stream, const char* name, const Tensor& tensor);
 
 /// The row-wise 2:4 mask of w, by the kernel that compresses; arguments were checked.
 void record_select24(Recorder& recorder, const Tensor& out, const Tensor& w);

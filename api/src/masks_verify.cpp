@@ -57,6 +57,14 @@ bool is_part_of_pattern(std::uint32_t tile, std::uint32_t real) {
     return false;
 }
 
+// Whether no row and no column of `tile` keeps more than two.
+bool keeps_at_most_two(std::uint32_t tile) {
+    bool good = true;
+    for (std::uint32_t i = 0; i < 4; ++i)
+        good = good && std::popcount(tile >> 4 * i & 0xfu) <= 2 && std::popcount(tile >> i & 0x1111u) <= 2;
+    return good;
+}
+
 }  // namespace
 
 void verify_mask(Stream& stream, const Tensor& mask, std::uint64_t in_features, const MaskPattern& pattern) {
@@ -74,6 +82,10 @@ void verify_mask(Stream& stream, const Tensor& mask, std::uint64_t in_features, 
 }
 
 void verify_transposable_mask(Stream& stream, const Tensor& mask, std::uint64_t in_features) {
+    verify_tiles(stream, mask, in_features, true);
+}
+
+void detail::verify_tiles(Stream& stream, const Tensor& mask, std::uint64_t in_features, bool exact) {
     const Bits bits = read_mask(stream, mask, in_features);
     for (std::uint64_t block = 0; bits.rows > 0 && block < bits.all_rows() / bits.rows; ++block)
         for (std::uint64_t top = 0; top < bits.rows; top += 4)
@@ -87,7 +99,7 @@ void verify_transposable_mask(Stream& stream, const Tensor& mask, std::uint64_t 
                     tile |= std::uint32_t{bits.set(row, left + c)} << (4 * r + c);
                 }
                 require(
-                    is_part_of_pattern(tile, real),
+                    exact ? is_part_of_pattern(tile, real) : keeps_at_most_two(tile),
                     "mask: {}rows {} to {}, columns {} to {}: keeps {:#06x} (bit 4 · row + column), two of "
                     "each row and column are needed",
                     bits.block(block * bits.rows), top, top + height - 1, left, left + width - 1, tile);
@@ -95,8 +107,12 @@ void verify_transposable_mask(Stream& stream, const Tensor& mask, std::uint64_t 
 }
 
 void verify_finite(Stream& stream, const Tensor& tensor) {
-    require_tensor(stream, "tensor", tensor);
-    require_floating("tensor", tensor);
+    require_finite(stream, "tensor", tensor);
+}
+
+void detail::require_finite(Stream& stream, const char* name, const Tensor& tensor) {
+    require_tensor(stream, name, tensor);
+    require_floating(name, tensor);
     const std::vector<float> values = download(stream, tensor);
     for (std::size_t i = 0; i < values.size(); ++i) {
         if (std::isfinite(values[i])) continue;
@@ -104,7 +120,7 @@ void verify_finite(Stream& stream, const Tensor& tensor) {
         std::uint64_t rest = i;
         for (std::size_t d = tensor.rank(); d-- > 0; rest /= tensor.size(d))
             place = fmt::format("{}{}{}", rest % tensor.size(d), place.empty() ? "" : ", ", place);
-        invalid("tensor: element ({}) is {}, finite numbers are needed", place, values[i]);
+        invalid("{}: element ({}) is {}, finite numbers are needed", name, place, values[i]);
     }
 }
 

@@ -140,6 +140,11 @@ Tensor Optimizer::word(DataType type, std::uint64_t first, std::uint64_t count) 
     return Tensor(state_.buffer(), type, {count}, first);
 }
 
+Tensor Optimizer::step_count() const {
+    require(static_cast<bool>(state_), "optimizer: a default-constructed one has no state");
+    return Tensor(state_.buffer(), DataType::u32, {1}, state_step);
+}
+
 void Optimizer::set_learning_rate(Recorder& recorder, float learning_rate) const {
     const Tensor rate = word(DataType::f32, state_learning_rate);
     require_nonnegative("learning_rate", learning_rate);

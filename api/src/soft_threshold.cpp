@@ -15,7 +15,7 @@ struct SumsPiece {
     std::uint32_t columns = 0, rows = 0;  // of workgroups
 };
 
-// Few enough partials for one workgroup to add, chosen from sizes alone.
+// Few enough partials for one workgroup to add, chosen from the sizes of the piece alone.
 SumsPiece sums_piece(const Tensor& w, std::uint32_t local_size) {
     const std::uint64_t columns = std::clamp<std::uint64_t>(divide_up(w.size(2), 16 * local_size), 1, 64);
     return {w, narrow32(columns), narrow32(std::clamp<std::uint64_t>(w.size(1) / 4, 1, 256 / columns))};

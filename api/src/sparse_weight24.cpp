@@ -1,8 +1,11 @@
 // The life cycle of a 2:4 weight: nothing here computes, it says which operation comes when.
-#include "check.hpp"
+#include "masks.hpp"
+#include "multiply.hpp"
+#include "optimizer_checks.hpp"
 
 #include <danaus/sparse_weight24.hpp>
 
+#include <algorithm>
 #include <cmath>
 
 namespace danaus {
@@ -31,7 +34,7 @@ SparseWeight24::SparseWeight24(Recorder& recorder, const Parameter& weight,
     require(options.search <= TransposableSearch::two_approximation,
             "search: {}, exact, greedy or two_approximation is needed",
             static_cast<std::uint32_t>(options.search));
-    static_cast<void>(unbiased_blocks(shape, options.gradient.pruning));
+    check_gradient(recorder.device(), options.gradient);
     const Device device = recorder.device();
     mask_ = Tensor(device, DataType::u32, mask_shape(shape));
     flips_ = Tensor(device, DataType::u32, {1});
@@ -39,6 +42,14 @@ SparseWeight24::SparseWeight24(Recorder& recorder, const Parameter& weight,
     fill_into(recorder, flips_, 0.0);
     choose(recorder, mask_);
     recompress(recorder);
+}
+
+void SparseWeight24::check_gradient(const Device& device, const UnbiasedOptions& gradient) const {
+    static_cast<void>(unbiased_blocks(weight_.master.shape(), gradient.pruning));
+    if (!gradient.step) return;
+    require(gradient.step.device() == device, "gradient.step: of another device than the weight");
+    detail::require_type("gradient.step", gradient.step, DataType::u32);
+    detail::require_shape("gradient.step", gradient.step, {1});
 }
 
 const Tensor& SparseWeight24::dense() const {
@@ -68,9 +79,13 @@ void SparseWeight24::recompress(Recorder& recorder) const {
 }
 
 void SparseWeight24::set_sparse(Recorder& recorder, bool sparse) {
-    const bool was = sparse_;
+    if (sparse && !sparse_) compress_into(recorder, compressed_, dense(), mask_);
     sparse_ = sparse;
-    if (sparse && !was) recompress(recorder);
+}
+
+void SparseWeight24::set_gradient(const UnbiasedOptions& gradient) {
+    check_gradient(dense().device(), gradient);
+    options_.gradient = gradient;
 }
 
 Tensor SparseWeight24::matmul(Recorder& recorder, const Tensor& x, const Epilogue& epilogue) const {
@@ -126,8 +141,11 @@ void SparseWeight24::weight_gradient_into(Recorder& recorder, const Tensor& out,
                 to_string(x.shape()), to_string(dy.shape()));
     detail::require_type("dy", dy, compressed_.type());
     detail::require_type("x", x, compressed_.type());
-    detail::require_tensor(recorder, "out", out);
-    detail::require_shape("out", out, compressed_.shape());
+    require(rank == 2 || dy.size(0) == compressed_.shape()[0], "dy: batch {}, the weight has {} blocks",
+            dy.size(0), compressed_.shape()[0]);
+    detail::require_result(recorder, out, compressed_.shape(), compressed_.type());
+    detail::require_disjoint("out", out, "x", x);
+    detail::require_disjoint("out", out, "dy", dy);
     const bool flatten = rank == 2 && dy.rank() == 3;
     const Tensor rows = flatten ? detail::as_rows(recorder, dy) : dy;
     const Tensor inputs = flatten ? detail::as_rows(recorder, x) : x;
@@ -152,22 +170,27 @@ void SparseWeight24::verify(Stream& stream, const Tensor& mask) const {
     const std::uint64_t columns = compressed_.shape()[compressed_.shape().rank() - 1];
     if (!options_.transposable)
         verify_mask(stream, mask, columns);
-    else if (options_.search == TransposableSearch::exact)
-        verify_transposable_mask(stream, mask, columns);
+    else
+        detail::verify_tiles(stream, mask, columns, options_.search == TransposableSearch::exact);
 }
 
 void SparseWeight24::load_from(Stream& stream, const SafetensorsFile& file, const std::string& name) const {
     static_cast<void>(dense());
-    const Tensor weight = file.load(stream, name + ".weight"), mask = file.load(stream, name + ".mask");
     const std::string weight_name = name + ".weight", mask_name = name + ".mask";
-    detail::require_type(weight_name.c_str(), weight, DataType::f32);
-    detail::require_shape(weight_name.c_str(), weight, weight_.master.shape());
-    detail::require_type(mask_name.c_str(), mask, DataType::u32);
-    detail::require_shape(mask_name.c_str(), mask, mask_.shape());
+    const auto check = [&](const std::string& part, const Tensor& like) {
+        const SafetensorsEntry& entry = file.entry(part);
+        const bool same =
+            std::equal(entry.shape.begin(), entry.shape.end(), like.shape().begin(), like.shape().end());
+        require(entry.type() == like.type() && same, "{}: {} ({}), {} {} is needed", part, entry.dtype,
+                fmt::join(entry.shape, ", "), to_string(like.type()), to_string(like.shape()));
+    };
+    check(weight_name, weight_.master);
+    check(mask_name, mask_);
+    const Tensor weight = file.load(stream, weight_name), mask = file.load(stream, mask_name);
+    detail::require_finite(stream, weight_name.c_str(), weight);
     verify(stream, mask);
     convert_into(stream, weight_.master, weight);
-    if (weight_.working && weight_.working.buffer() != weight_.master.buffer())
-        convert_into(stream, weight_.working, weight_.master);
+    if (detail::has_copy(weight_)) convert_into(stream, weight_.working, weight_.master);
     convert_into(stream, mask_, mask);
     recompress(stream);
 }

@@ -10,7 +10,7 @@
 //                                                 column, key 0, loses to a real one)
 //   uint  bits_of(keep), first_of_two(keep), second_of_two(keep)    as a nibble; the places of the two
 //   uvec2 entries_of_two(entries, keep)             the entries there
-//   uint  magnitude_key(bits)                      orders |x|: NaN above infinity, all NaNs alike
+//   uint  magnitude_key(bits)                      orders |x|: NaN above infinity (INFINITY_KEY), all NaNs alike
 //
 // `row` is the offset of the row's first element, IN_COLUMN and OUT_COLUMN the stride between columns. IN_PAIRS and
 // OUT_PAIRS promise a column stride of 1, even row offsets and an operand that starts at a multiple of two elements;
@@ -60,10 +60,11 @@ void store_group(uint row, uint group, uint present, uvec4 value) {
 }
 #endif
 
+const uint INFINITY_KEY = TYPE == F32 ? 0x7f800000u : TYPE == F16 ? 0x7c00u : 0x7f80u;
+
 uint magnitude_key(uint bits) {
-    const uint infinity = TYPE == F32 ? 0x7f800000u : TYPE == F16 ? 0x7c00u : 0x7f80u;
     const uint magnitude = bits & (TYPE == F32 ? 0x7fffffffu : 0x7fffu);
-    return min(magnitude, infinity + 1);
+    return min(magnitude, INFINITY_KEY + 1);
 }
 
 // Of each pair one wins, the lower index when equal; kept is who wins two of three. Booleans throughout: CPUs have them as

@@ -16,7 +16,6 @@ const uint PAIRS[6] = uint[6](3u, 5u, 6u, 9u, 10u, 12u);  // the complement of p
 
 const uint MANTISSA_BITS = TYPE == F32 ? 23 : TYPE == F16 ? 10 : 7;
 const uint HIDDEN_BIT = 1u << MANTISSA_BITS;
-const uint INFINITY_KEY = TYPE == F32 ? 0x7f800000u : TYPE == F16 ? 0x7c00u : 0x7f80u;
 
 uint largest_of(uvec4 keys) { return max(max(keys.x, keys.y), max(keys.z, keys.w)); }
 

@@ -52,13 +52,16 @@ Two least_variance(vec4 x, float u) {
     precise const float sum = p1 + r;
     const float h = sum * 0.5;
     precise const float t = u * h;
-    precise const float p2 = p1 + rest.x;
+    precise const float p2_sum = p1 + rest.x;
+    // Rounding must not open a step for an entry that is zero: it may be one behind the last column.
+    const float p2 = rest.y == 0.0 || rest.z == 0.0 ? max(p2_sum, h) : p2_sum;
     precise const float p3_sum = p2 + rest.y;
     const float p3 = max(p3_sum, h);
-    precise const float q2 = p2 - h;
-    precise const float q3 = p3 - h;
+    precise const float q2_step = p2 - h;
+    precise const float q3_step = p3 - h;
+    const float q2 = min(q2_step, p1), q3 = rest.y == 0.0 ? q2 : rest.z == 0.0 ? h : min(q3_step, p2);
     const uint first = t < p1 ? 0u : t < p2 ? 1u : 2u;
-    const uint second = t >= min(q3, p2) ? 3u : t >= min(q2, p1) ? 2u : 1u;
+    const uint second = t >= q3 ? 3u : t >= q2 ? 2u : 1u;
     const uint i = first == 0 ? top : first == top ? 0u : first, j = second == top ? 0u : second;
     const Two kept = in_order(i, with_sign_of(first == 0 ? max(m, h) : h, at(x, i)), j, with_sign_of(h, at(x, j)));
     return h == 0.0 ? in_order(top, at(x, top), top == 0 ? 1u : 0u, 0.0) : kept;

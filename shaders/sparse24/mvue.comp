@@ -39,7 +39,6 @@ layout(constant_id = 4) const bool WHOLE = false;
 #define IN_COLUMN push.g_column
 #include "groups24.glsl"
 
-const uint INFINITY_KEY = TYPE == F32 ? 0x7f800000u : TYPE == F16 ? 0x7c00u : 0x7f80u;
 const uint PHILOX_BLOCKS = METHOD == 0 ? 2 : 4;  // a lane
 const float UNIT_23 = 1.1920928955078125e-7;     // 2^-23
 

@@ -46,7 +46,6 @@ layout(constant_id = 4) const bool WRITE_COMPRESSED = true;
 const uint MOST_COLUMNS = 992;  // of a chunk: 31 · 32
 const uint MANTISSA = TYPE == F32 ? 23 : TYPE == F16 ? 10 : 7;
 const uint HIDDEN_BIT = 1u << MANTISSA;
-const uint INFINITY_KEY = TYPE == F32 ? 0x7f800000u : TYPE == F16 ? 0x7c00u : 0x7f80u;
 const uint NO = 0, YES = 1, AS_ZERO = 2;
 
 shared uint score_high[MOST_COLUMNS];  // compared first

@@ -143,5 +143,57 @@ TEST(MonarchLanesPlan, RulesWantACpuAddressesAndTokens) {
     EXPECT_FALSE(detail::lanes_pay(p, caps, Access::address)) << "few tokens";
 }
 
+// Passes packets on, and counts those of the second factor with lanes along features.
+class Counter final : public Recorder {
+public:
+    explicit Counter(Stream& stream) : stream_(stream) {}
+    [[nodiscard]] Device device() const override { return stream_.device(); }
+    void record(const Packet& packet) override {
+        kernels::MonarchLanes second;
+        second.stage = kernels::MonarchLanes::Stage::second;
+        packets += packet.kernel.module == second.kernel().module ? 1 : 0;
+        stream_.record(packet);
+    }
+    void record(const Copy& copy) override { stream_.record(copy); }
+    [[nodiscard]] Buffer allocate(std::uint64_t bytes) override { return stream_.allocate(bytes); }
+    int packets = 0;
+
+private:
+    Stream& stream_;
+};
+
+// What a user calls: chosen or not, the result is right.
+TEST(MonarchLanes, MatmulChoosesThemAndIsRight) {
+    Stream stream(test::device());
+    Counter counter(stream);
+    const bool fits = detail::lanes_pay(square(), test::device().capabilities(), test::access());
+    const auto check = [&](const MonarchCase& one, bool accumulate, bool chosen) {
+        const MonarchOperands o(stream, one);
+        const std::vector<float> before(o.tdy.elements(), 0.0f);
+        const test::Placed out(stream, DataType::f32, o.tdy.shape(), one.y, before);
+        Epilogue epilogue;
+        epilogue.accumulate = accumulate;
+        counter.packets = 0;
+        matmul_into(counter, out, o.tx, o.matrix, epilogue);
+        EXPECT_EQ(counter.packets > 0, chosen && fits) << one.tokens << ", " << one.batch;
+        const test::Placed::Contents contents = out.read(stream);
+        EXPECT_EQ(reference::first_mismatch(reference::to_double(contents.values),
+                                            reference::matmul(o.rx, o.oracle).data,
+                                            reference::monarch_bound(o.rx, o.oracle, {}, {}).data) +
+                      contents.damage,
+                  "");
+    };
+    MonarchCase one{.k = 8, .q = 16, .p = 16, .l = 16, .s = 3, .tokens = 130};
+    check(one, false, true);
+    check(one, true, false);
+    one.batch = 2;
+    check(one, false, true);
+    one.y.gap = 3;
+    check(one, false, true);
+    one.batch = 0;
+    one.tokens = 127;
+    check(one, false, false);
+}
+
 }  // namespace
 }  // namespace danaus

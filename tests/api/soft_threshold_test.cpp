@@ -140,15 +140,18 @@ TEST(SoftThreshold, NaNAndInfinityShow) {
     Stream stream(device());
     const float nan = std::nanf(""), infinity = std::numeric_limits<float>::infinity();
     for (const DataType type : float_types) {
-        const Tensor w = empty(stream, type, {1, 12});
+        const Tensor w = empty(stream, type, {1, 16});
         upload_into(stream, w,
-                    std::vector<float>{1, nan, 3, 2, 1, -infinity, 3, 2, infinity, infinity, infinity, 2});
+                    std::vector<float>{1, nan, 3, 2, 1, -infinity, 3, 2, infinity, infinity, infinity, 2,
+                                       infinity, -infinity, 3, 2});
         const auto s = download(stream, to_dense(stream, compress_soft(stream, w, scalar(stream, 1.0f))));
         EXPECT_TRUE(std::isnan(s[1]));
         EXPECT_EQ(s[2], 1.0f);
         EXPECT_EQ(s[5], -infinity);
         EXPECT_EQ(s[6], 1.0f);
         EXPECT_TRUE(std::isnan(s[8]));
+        EXPECT_EQ(s[12], infinity);
+        EXPECT_EQ(s[13], -infinity);
         EXPECT_TRUE(std::isnan(download(stream, soft_threshold_scale(stream, w))[0]));
     }
 }

@@ -183,6 +183,62 @@ TEST(SparseWeight24, AStepCanBeAProgram) {
     EXPECT_EQ(first_difference(one, emitted(1)), "");
 }
 
+// Also where both tensors lie in one buffer.
+TEST(SparseWeight24, LoadingRefreshesTheWorkingCopy) {
+    Stream stream(device());
+    const auto file = std::filesystem::temp_directory_path() /
+                      ("danaus_sparse_weight24_" + std::to_string(std::random_device()()) + ".safetensors");
+    const Shape shape{8, 12};
+    const Buffer buffer = device().allocate(384 + 192);
+    const Parameter parameter{Tensor(buffer, DataType::f32, shape), Tensor(buffer, DataType::f16, shape, 192),
+                              Tensor(device(), DataType::f32, shape)};
+    for (const TransposableSearch search : {TransposableSearch::exact, TransposableSearch::greedy}) {
+        upload_into(stream, parameter.master, normal_values(96, 1));
+        refresh_working(stream, parameter);
+        const SparseWeight24 weight(stream, parameter, {.search = search});
+        SafetensorsWriter writer;
+        weight.add_to(writer, "w");
+        writer.add("wide.weight", parameter.master);
+        writer.add("wide.mask", upload(stream, std::vector<std::uint32_t>(8, 0xfff), {8, 1}));
+        writer.add("nan.weight", upload(stream, std::vector<float>(96, std::nanf("")), shape));
+        writer.add("nan.mask", weight.mask());
+        writer.save(stream, file);
+        const std::vector<float> before = download(stream, to_dense(stream, weight.compressed()));
+        upload_into(stream, parameter.master, normal_values(96, 2));
+        refresh_working(stream, parameter);
+        weight.refresh(stream);
+        const SafetensorsFile opened(file);
+        expect_error(ErrorKind::invalid_argument, {"rows 0 to 3", "columns 0 to 3"},
+                     [&] { weight.load_from(stream, opened, "wide"); });
+        expect_error(ErrorKind::invalid_argument, {"nan.weight", "element (0, 0)", "nan"},
+                     [&] { weight.load_from(stream, opened, "nan"); });
+        EXPECT_NE(first_difference(download(stream, to_dense(stream, weight.compressed())), before), "");
+        weight.load_from(stream, opened, "w");
+        EXPECT_EQ(first_difference(download(stream, to_dense(stream, weight.compressed())), before), "");
+        std::filesystem::remove(file);
+    }
+}
+
+TEST(SparseWeight24, RandomNumbersFollowAnOptimizer) {
+    Stream stream(device());
+    Parameter parameter = parameter_of(stream, {16, 32}, DataType::f32, normal_values(512, 1));
+    SparseWeight24 weight(stream, parameter);
+    parameter.masked_decay = {weight.mask(), 1e-4f};
+    const Optimizer optimizer(stream, {parameter}, AdamWOptions{});
+    weight.set_gradient({.seed = 3, .step = optimizer.step_count()});
+    const Tensor dy = upload(stream, normal_values(64 * 16, 2), {64, 16}),
+                 x = upload(stream, normal_values(64 * 32, 3), {64, 32});
+    const auto gradient = [&] {
+        weight.weight_gradient_into(stream, parameter.gradient, dy, x);
+        return download(stream, parameter.gradient);
+    };
+    const std::vector<float> first = gradient();
+    EXPECT_EQ(first_difference(gradient(), first), "");
+    optimizer.step(stream);
+    EXPECT_EQ(download_u32(stream, optimizer.step_count()), std::vector<std::uint32_t>{1});
+    EXPECT_NE(first_difference(gradient(), first), "");
+}
+
 TEST(SparseWeight24, IsSavedAndLoaded) {
     Stream stream(device());
     const auto file = std::filesystem::temp_directory_path() /
@@ -287,6 +343,16 @@ TEST(SparseWeight24, RefusesWrongArguments) {
     fails({"x: shape (4, 12)", "(5, 8)"},
           [&] { weight.weight_gradient_into(stream, dw, dy, x.slice(0, 0, 4)); });
     fails({"out: shape (5, 12)"}, [&] { weight.weight_gradient_into(stream, x, dy, x); });
+    fails({"out", "type"}, [&] {
+        weight.weight_gradient_into(stream, Tensor(device(), DataType::bf16, {8, 12}), dy, x);
+    });
+    SparseWeight24 changed = weight;
+    fails({"gradient.step", "u32"}, [&] { changed.set_gradient({.step = dw}); });
+    fails({"pruning: 7"}, [&] { changed.set_gradient({.pruning = static_cast<UnbiasedPruning>(7)}); });
+    SparseWeight24 empty_one;
+    empty_one.set_sparse(stream, false);
+    fails({"weight", "default"}, [&] { empty_one.set_sparse(stream, true); });
+    EXPECT_FALSE(empty_one.sparse());
     fails({"weight", "default"}, [&] { none.refresh(stream); });
     fails({"weight", "default"}, [&] { static_cast<void>(none.matmul(stream, x)); });
 }

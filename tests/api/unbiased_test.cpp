@@ -83,6 +83,9 @@ std::string difference(const std::vector<float>& values, std::size_t cols, const
             for (std::size_t i = 0; i < 4 && 4 * g + i < cols; ++i) x[i] = values[line * cols + 4 * g + i];
             const auto places = places_of(stored, line, g, groups);
             if (places[0] >= places[1]) return "the places" + place + " do not ascend";
+            for (std::size_t i = 0; i < 2; ++i)
+                if (x[places[i]] == 0 && stored.values[(line * groups + g) * 2 + i] != 0)
+                    return "a zero" + place + " has a value";
             const Kept kept = expected(x, options, step, line, g, groups);
             if (kept.margin < least_margin) continue;
             if (judged) ++*judged;
@@ -159,6 +162,30 @@ TEST(Unbiased, EveryStepLiesWhereItShould) {
                 << group[0] << " " << group[1] << " " << group[2] << " " << group[3];
             EXPECT_GT(judged, rows * cols / 4 * 999 / 1000);
         }
+}
+
+// Groups whose sums round so that a step of the cumulative sums seems to be left for an entry that is zero,
+// or missing: neighbours of the first case that was found, in all orders.
+TEST(Unbiased, NeverKeepsAnEntryWithoutAChance) {
+    Stream stream(device());
+    constexpr std::size_t groups = 1 << 20;
+    std::vector<float> values(4 * groups);
+    std::mt19937 engine(23);
+    for (std::size_t g = 0; g < groups; ++g) {
+        std::array<float, 4> x{1.0f + 0x1p-23f * static_cast<float>(engine() % 4),
+                               1.0f + 0x1p-23f * static_cast<float>(engine() % 4),
+                               0.5f + 0x1p-24f * static_cast<float>(engine() % 8), 0.0f};
+        if (g % 3 == 0) x[2] = 0.0f;
+        std::shuffle(x.begin(), x.end(), engine);
+        std::copy(x.begin(), x.end(), values.begin() + static_cast<std::ptrdiff_t>(4 * g));
+    }
+    const Tensor g = upload(stream, values, {1024, 4096});
+    for (std::uint64_t seed = 0; seed < 8; ++seed) {
+        const UnbiasedOptions options{UnbiasedPruning::least_variance, seed, 0, {}};
+        EXPECT_EQ(difference(values, 4096, options, 0, read(stream, compress_unbiased(stream, g, options)),
+                             DataType::f32),
+                  "");
+    }
 }
 
 // Averages over 131072 draws against the group itself and the closed forms of the variance.

@@ -148,6 +148,9 @@ public:
 
     /// f32 (1), on the device: what the gradient of the loss is to be multiplied by (CrossEntropyOptions).
     [[nodiscard]] Tensor loss_scale() const;
+    /// u32 (1), on the device: the updates applied so far. What follows steps without a read-back, such as
+    /// random numbers (UnbiasedOptions::step), reads it there.
+    [[nodiscard]] Tensor step_count() const;
     /// Waits for the work recorded so far.
     [[nodiscard]] OptimizerStatus status(Stream& stream) const;
 

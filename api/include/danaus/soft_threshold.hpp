@@ -10,7 +10,7 @@
 //
 // Matrices are (out, in) or (blocks, out, in), f32, f16 or bf16, of any strides; groups lie along `in`. A
 // last group of fewer than four columns is completed with zeros: with three columns t is the smallest of
-// them, with one or two it is 0. Groups with NaN or more than one infinity give NaN.
+// them, with one or two it is 0. Groups with NaN or more than two infinities give NaN.
 #pragma once
 
 #include <danaus/sparse24.hpp>
@@ -18,8 +18,8 @@
 namespace danaus {
 
 /// β = ⟨w, S(w)⟩ / ‖S(w)‖², by which βS(w) is nearest to w: f32 (1), on the device, over all of w. 1 where
-/// S(w) is zero. Sums are f32, and added in an order that depends on shapes and the reach of a dispatch
-/// alone.
+/// S(w) is zero. Sums are f32, and added in an order that depends on shapes, strides and the reach of a
+/// dispatch alone.
 [[nodiscard]] DANAUS_EXPORT Tensor soft_threshold_scale(Recorder& recorder, const Tensor& w);
 DANAUS_EXPORT void soft_threshold_scale_into(Recorder& recorder, const Tensor& out, const Tensor& w);
 

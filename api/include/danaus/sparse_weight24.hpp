@@ -10,6 +10,7 @@
 //   SparseWeight24 weight(stream, parameter, options);
 //   parameter.masked_decay = {weight.mask(), 6e-5f};  // G ← dW + λ (1 − M)∘W
 //   Optimizer optimizer(stream, {parameter}, AdamWOptions{});
+//   weight.set_gradient({.seed = 1, .step = optimizer.step_count()});
 //   for (std::uint64_t step = 0; step < schedule.steps; ++step) {
 //       if (step == schedule.dense_from()) {
 //           weight.set_sparse(stream, false);
@@ -54,12 +55,12 @@ struct SparseWeight24Options {
     TransposableSearch search = TransposableSearch::exact;  ///< of transposable masks
     /// dW from a dZᵀ that is pruned to 2:4 without bias; else from all of dZ.
     bool prune_gradient = true;
-    UnbiasedOptions gradient{};  ///< its random numbers. Give `step`, or another offset every step
+    UnbiasedOptions gradient{};  ///< its random numbers: see set_gradient()
 };
 
-/// A 2:4 weight in training. A handle: copies share memory; each has its own sparse() switch. Used by one
-/// thread at a time. All operations but the constructor allocate scratch at most, so that a Program can hold
-/// a step.
+/// A 2:4 weight in training. A handle: copies share memory, so that one alone should be refreshed; each has
+/// its own sparse() switch and random numbers. Used by one thread at a time. All operations but the
+/// constructor allocate scratch at most, so that a Program can hold a step.
 class DANAUS_EXPORT SparseWeight24 {
 public:
     SparseWeight24() = default;
@@ -78,6 +79,11 @@ public:
     [[nodiscard]] bool sparse() const noexcept { return sparse_; }
     /// Switching on compresses.
     void set_sparse(Recorder& recorder, bool sparse);
+
+    /// The random numbers of gradients recorded from now on: another seed for every layer, and either a
+    /// `step` that the device advances (Optimizer::step_count()) or another offset every step. Throws
+    /// Error(invalid_argument) naming the option.
+    void set_gradient(const UnbiasedOptions& gradient);
 
     /// y = x·(M∘W)ᵀ, dx = dy·(M∘W), with W without sparse(); shapes as in matmul.hpp.
     [[nodiscard]] Tensor matmul(Recorder& recorder, const Tensor& x, const Epilogue& epilogue = {}) const;
@@ -105,13 +111,15 @@ public:
     /// Adds the master and the mask as "NAME.weight" and "NAME.mask".
     void add_to(SafetensorsWriter& writer, const std::string& name) const;
     /// Reads both back, into master, mask, working copy and compressed form. Throws Error(invalid_argument)
-    /// when one is missing or of another shape, or when the mask is not 2:4 as options() say, naming the
-    /// place; then nothing has changed.
+    /// when one is missing or of another type or shape, a weight is not finite, or the mask is not what
+    /// options() say, naming the place (after greedy and two_approximation at most two of each row and column
+    /// of a tile); then nothing has changed.
     void load_from(Stream& stream, const SafetensorsFile& file, const std::string& name) const;
 
 private:
     void choose(Recorder& recorder, const Tensor& mask) const;
     void verify(Stream& stream, const Tensor& mask) const;
+    void check_gradient(const Device& device, const UnbiasedOptions& gradient) const;
     [[nodiscard]] const Tensor& dense() const;
 
     Parameter weight_;

@@ -49,8 +49,9 @@ struct UnbiasedOptions {
 
 /// g, (rows, cols) or (blocks, rows, cols), floating, any strides, with two of every four columns kept at
 /// random, compressed. The expectation of to_dense is g, up to the rounding of sums and of the kept values to
-/// the type of g. A group with NaN or infinity keeps its two largest as they are; one of zeros two zeros.
-/// Missing columns of a last group count as zero.
+/// the type of g; a kept value may be twice the largest of its group, which 16-bit types and the end of f32
+/// may round to infinity. A group with NaN or infinity keeps its two largest as they are; one of zeros two
+/// zeros. Missing columns of a last group count as zero.
 [[nodiscard]] DANAUS_EXPORT Sparse24 compress_unbiased(Recorder& recorder, const Tensor& g,
                                                        const UnbiasedOptions& options);
 DANAUS_EXPORT void compress_unbiased_into(Recorder& recorder, const Sparse24& out, const Tensor& g,
