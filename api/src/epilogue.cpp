@@ -21,7 +21,7 @@ struct BackwardFields {
 
 // Whether every row (the last dimension) of a 16-bit tensor starts at a whole word.
 bool starts_whole_words(const Tensor& tensor) {
-    bool even = tensor.offset() % 2 == 0;
+    bool even = tensor.offset() % 2 == 0 && tensor.buffer().starts_aligned();
     for (std::size_t i = 0; i + 1 < tensor.rank(); ++i)
         even = even && (tensor.size(i) <= 1 || tensor.strides()[i] % 2 == 0);
     return even;
@@ -31,7 +31,8 @@ bool starts_whole_words(const Tensor& tensor) {
 bool owns_words(const Tensor& dz, const Tensor& aux) {
     const std::size_t last = dz.rank() - 1;
     const bool rows = dz.strides()[last] == 1 && dz.size(last) > 1 && starts_whole_words(dz);
-    const bool one_row = dz.is_contiguous() && aux.is_contiguous() && dz.offset() % 2 == 0;
+    const bool one_row = dz.is_contiguous() && aux.is_contiguous() && dz.offset() % 2 == 0 &&
+                         dz.buffer().starts_aligned();
     return rows || one_row;
 }
 

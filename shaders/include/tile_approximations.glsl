@@ -14,10 +14,11 @@ uint column_of(uint bit) { return 0x1111u << (bit & 3u); }
 uint extreme_of(uvec4 keys[4], uint real, uint open, bool largest) {
     uint best = 0, found = 16;
     [[unroll]] for (uint i = 0; i < 16; ++i) {
-        const uint rank = (real >> i & 1u) != 0 ? keys[i / 4][i % 4] + 1 : 0u;
-        const bool better = (open >> i & 1u) != 0 && (found == 16 || (largest ? rank > best : rank < best));
-        best = better ? rank : best;
-        found = better ? i : found;
+        const uint rank = (keys[i / 4][i % 4] + 1) * (real >> i & 1u);
+        const bool first = mix(mix(rank < best, rank > best, largest), true, found == 16);
+        const bool better = mix(false, first, (open >> i & 1u) != 0);
+        best = mix(best, rank, better);
+        found = mix(found, i, better);
     }
     return found;
 }
@@ -26,12 +27,10 @@ uint greedy_pattern(uvec4 keys[4], uint real) {
     uint kept = 0, open = 0xffffu, round = 0;
     do {
         const uint i = extreme_of(keys, real, open, true);
-        if (i < 16) {
-            kept |= 1u << i;
-            open &= ~(1u << i);
-            if (bitCount(kept & row_of(i)) == 2) open &= ~row_of(i);
-            if (bitCount(kept & column_of(i)) == 2) open &= ~column_of(i);
-        }
+        kept |= 1u << i & 0xffffu;  // none is left: bit 16
+        open &= ~(1u << i);
+        open &= ~mix(0u, row_of(i), bitCount(kept & row_of(i)) == 2);
+        open &= ~mix(0u, column_of(i), bitCount(kept & column_of(i)) == 2);
         ++round;
     } while (round < 8);
     return kept;
@@ -42,7 +41,7 @@ uint two_approximation(uvec4 keys[4], uint real) {
     do {
         const uint i = extreme_of(keys, real, open, false);
         open &= ~(1u << i);
-        if (bitCount(pruned & row_of(i)) < 2 || bitCount(pruned & column_of(i)) < 2) pruned |= 1u << i;
+        pruned |= uint(min(bitCount(pruned & row_of(i)), bitCount(pruned & column_of(i))) < 2) << i;
         ++round;
     } while (round < 16);
     return ~pruned & 0xffffu;

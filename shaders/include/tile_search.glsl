@@ -10,7 +10,8 @@
 // Rows 0 and 1 of a pattern, and rows 2 and 3, take one of six pairs of columns each. What two rows keep of each column, the
 // others must complete to two. So both rows take one pair p twice (the others its complement), or a pair and its complement
 // (so do the others), or two pairs that share a column, in either order (the others their complements, in either order):
-// 6 + 1 + 12 cases for 90 patterns, each the sum of two maxima.
+// 6 + 1 + 12 cases for 90 patterns, each the sum of two maxima. Choices are mix(), not ?: or &&, which become branches: on
+// SwiftShader hundreds of them take minutes to compile.
 
 const uint PAIRS[6] = uint[6](3u, 5u, 6u, 9u, 10u, 12u);  // the complement of pair p is pair 5 - p
 
@@ -32,16 +33,16 @@ uvec4 units(uvec4 keys, uint top, uint fewer) {
 }
 
 void consider(inout uint score, inout uint pattern, uint candidate_score, uint candidate) {
-    const bool better = candidate_score > score || candidate_score == score && candidate < pattern;
-    score = better ? candidate_score : score;
-    pattern = better ? candidate : pattern;
+    const bool better = mix(candidate_score > score, candidate < pattern, candidate_score == score);
+    score = mix(score, candidate_score, better);
+    pattern = mix(pattern, candidate, better);
 }
 
 // Two rows take pairs p and q, in either order; sums[row][pair]. The lower pattern has the lower pair in the upper row.
 uvec2 either_order(uint first[6], uint second[6], uint p, uint q) {
     const uint low = min(p, q), high = max(p, q);
     const uint lower = first[high] + second[low], upper = first[low] + second[high];
-    return upper > lower ? uvec2(upper, PAIRS[low] | PAIRS[high] << 4) : uvec2(lower, PAIRS[high] | PAIRS[low] << 4);
+    return mix(uvec2(lower, PAIRS[high] | PAIRS[low] << 4), uvec2(upper, PAIRS[low] | PAIRS[high] << 4), bvec2(upper > lower));
 }
 
 uvec2 complements(uint first[6], uint second[6]) {

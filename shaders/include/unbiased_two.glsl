@@ -20,32 +20,33 @@ struct Two {
     vec2 values;
 };
 
-float at(vec4 v, uint i) { return i < 2 ? (i == 0 ? v.x : v.y) : (i == 2 ? v.z : v.w); }
-float with_sign_of(float magnitude, float x) { return x < 0.0 ? -magnitude : magnitude; }
+float at(vec4 v, uint i) { return v[i]; }
+float with_sign_of(float magnitude, float x) { return mix(magnitude, -magnitude, x < 0.0); }
 
 uint place_of_largest(vec4 a) {
-    const uint low = a.y > a.x ? 1u : 0u, high = a.w > a.z ? 3u : 2u;
-    return at(a, high) > at(a, low) ? high : low;
+    const uint low = uint(a.y > a.x), high = 2 + uint(a.w > a.z);
+    return mix(low, high, max(a.z, a.w) > max(a.x, a.y));
 }
 
 Two in_order(uint i, float value_i, uint j, float value_j) {
-    return i < j ? Two(uvec2(i, j), vec2(value_i, value_j)) : Two(uvec2(j, i), vec2(value_j, value_i));
+    const bvec2 swap = bvec2(j < i);
+    return Two(mix(uvec2(i, j), uvec2(j, i), swap), mix(vec2(value_i, value_j), vec2(value_j, value_i), swap));
 }
 
 // One of three that T, below their sum, falls upon; the last if rounding leaves it none.
 uint one_of_three(vec3 a, float t) {
     precise const float two = a.x + a.y;
-    return t < a.x ? 0u : t < two ? 1u : 2u;
+    return mix(mix(2u, 1u, t < two), 0u, t < a.x);
 }
 
-vec3 without(vec4 v, uint i) { return vec3(i < 1 ? v.y : v.x, i < 2 ? v.z : v.y, i < 3 ? v.w : v.z); }
+vec3 without(vec4 v, uint i) { return mix(v.xyz, v.yzw, lessThan(uvec3(i), uvec3(1, 2, 3))); }
 
 Two least_variance(vec4 x, float u) {
     const vec4 a = abs(x);
     const uint top = place_of_largest(a);
     const float m = at(a, top);
     // The largest changes places with entry 0.
-    const vec3 rest = vec3(top == 1 ? a.x : a.y, top == 2 ? a.x : a.z, top == 3 ? a.x : a.w);
+    const vec3 rest = mix(a.yzw, a.xxx, equal(uvec3(top), uvec3(1, 2, 3)));
     precise const float two = rest.x + rest.y;
     precise const float r = two + rest.z;
     const float p1 = min(m, r);
@@ -54,25 +55,26 @@ Two least_variance(vec4 x, float u) {
     precise const float t = u * h;
     precise const float p2_sum = p1 + rest.x;
     // Rounding must not open a step for an entry that is zero: it may be one behind the last column.
-    const float p2 = rest.y == 0.0 || rest.z == 0.0 ? max(p2_sum, h) : p2_sum;
+    const float p2 = mix(p2_sum, max(p2_sum, h), min(rest.y, rest.z) == 0.0);
     precise const float p3_sum = p2 + rest.y;
     const float p3 = max(p3_sum, h);
     precise const float q2_step = p2 - h;
     precise const float q3_step = p3 - h;
-    const float q2 = min(q2_step, p1), q3 = rest.y == 0.0 ? q2 : rest.z == 0.0 ? h : min(q3_step, p2);
-    const uint first = t < p1 ? 0u : t < p2 ? 1u : 2u;
-    const uint second = t >= q3 ? 3u : t >= q2 ? 2u : 1u;
-    const uint i = first == 0 ? top : first == top ? 0u : first, j = second == top ? 0u : second;
-    const Two kept = in_order(i, with_sign_of(first == 0 ? max(m, h) : h, at(x, i)), j, with_sign_of(h, at(x, j)));
-    return h == 0.0 ? in_order(top, at(x, top), top == 0 ? 1u : 0u, 0.0) : kept;
+    const float q2 = min(q2_step, p1), q3 = mix(mix(min(q3_step, p2), h, rest.z == 0.0), q2, rest.y == 0.0);
+    const uint first = mix(mix(2u, 1u, t < p2), 0u, t < p1), second = mix(mix(1u, 2u, t >= q2), 3u, t >= q3);
+    const uint i = mix(mix(first, 0u, first == top), top, first == 0), j = mix(second, 0u, second == top);
+    // Alone in its group, the largest is kept beside a zero.
+    const bool alone = h == 0.0;
+    return in_order(mix(i, top, alone), mix(with_sign_of(mix(h, max(m, h), first == 0), at(x, i)), at(x, top), alone),
+                    mix(j, uint(top == 0), alone), mix(with_sign_of(h, at(x, j)), 0.0, alone));
 }
 
 // One of two, and the value that it then has.
 vec2 one_of_two(vec2 x, float u) {
     precise const float sum = abs(x.x) + abs(x.y);
     precise const float t = u * sum;
-    const bool second = t >= abs(x.x) && sum > 0.0;
-    return vec2(second ? 1.0 : 0.0, sum == 0.0 ? 0.0 : with_sign_of(sum, second ? x.y : x.x));
+    const bool second = mix(false, t >= abs(x.x), sum > 0.0);
+    return vec2(float(second), with_sign_of(sum, mix(x.x, x.y, second)));
 }
 
 Two one_of_each_two(vec4 x, vec2 u) {

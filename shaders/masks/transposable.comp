@@ -49,7 +49,7 @@ uint tile_pattern(uint w_band, uint height, uint tile) {
     [[unroll]] for (uint r = 0; r < 4; ++r) {
         const uvec4 entries = load_group(w_band + (WHOLE ? r : min(r, height - 1)) * push.w_row, tile, width);
         [[unroll]] for (uint c = 0; c < 4; ++c)
-            keys[r][c] = WHOLE || (real >> 4 * r + c & 1u) != 0 ? magnitude_key(entries[c]) : 0u;
+            keys[r][c] = magnitude_key(entries[c]) * (real >> 4 * r + c & 1u);
     }
     if (METHOD == 0) return best_pattern(keys) & real;
     return (METHOD == 1 ? greedy_pattern(keys, real) : two_approximation(keys, real)) & real;

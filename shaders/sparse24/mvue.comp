@@ -53,9 +53,6 @@ uvec3 prune(uint row, uint group, float u, float v) {
         if (!WHOLE) entries[i] = i < present ? entries[i] : 0u;
         keys[i] = magnitude_key(entries[i]);
     }
-    const bvec4 two = keep_two(keys);
-    if (max(max(keys.x, keys.y), max(keys.z, keys.w)) >= INFINITY_KEY)
-        return uvec3(first_of_two(two) | second_of_two(two) << 2, entries_of_two(entries, two));
     const vec4 x = TYPE == F32 ? uintBitsToFloat(entries)
                                : vec4(decode_pair(TYPE, entries.x | entries.y << 16),
                                       decode_pair(TYPE, entries.z | entries.w << 16));
@@ -65,7 +62,10 @@ uvec3 prune(uint row, uint group, float u, float v) {
     if (METHOD == 2) kept = two_draws(x, vec2(u, v));
     const uvec2 bits = TYPE == F32 ? floatBitsToUint(kept.values)
                                    : uvec2(encode_16(TYPE, kept.values.x), encode_16(TYPE, kept.values.y));
-    return uvec3(kept.places.x | kept.places.y << 2, bits);
+    const bvec4 two = keep_two(keys);
+    const bool finite = max(max(keys.x, keys.y), max(keys.z, keys.w)) < INFINITY_KEY;
+    return finite ? uvec3(kept.places.x | kept.places.y << 2, bits)
+                  : uvec3(first_of_two(two) | second_of_two(two) << 2, entries_of_two(entries, two));
 }
 
 void main() {
