@@ -31,8 +31,8 @@ bool starts_whole_words(const Tensor& tensor) {
 bool owns_words(const Tensor& dz, const Tensor& aux) {
     const std::size_t last = dz.rank() - 1;
     const bool rows = dz.strides()[last] == 1 && dz.size(last) > 1 && starts_whole_words(dz);
-    const bool one_row = dz.is_contiguous() && aux.is_contiguous() && dz.offset() % 2 == 0 &&
-                         dz.buffer().starts_aligned();
+    const bool one_row =
+        dz.is_contiguous() && aux.is_contiguous() && dz.offset() % 2 == 0 && dz.buffer().starts_aligned();
     return rows || one_row;
 }
 
