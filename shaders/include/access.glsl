@@ -18,6 +18,7 @@
 //   void  store(slot, uniform_offset, lane_offset, value)
 //   void  store_pair(slot, uniform_offset, lane_offset, value)
 //   void  store_quad(slot, uniform_offset, lane_offset, value)
+//   void  store_wide(slot, uniform_offset, lane_offset, value)      store_pair for lanes whose pairs are no neighbours
 //   uint  compare_exchange(slot, offset, expected, desired)
 //   uint  atomic_and(slot, offset, bits), atomic_or(slot, offset, bits), atomic_add(slot, offset, value)
 //   uint  start_half(slot)
@@ -49,6 +50,10 @@ uvec2 operand[SLOTS] = push.ref;
 layout(buffer_reference, buffer_reference_align = 4, std430) buffer Words { uint words[]; };
 layout(buffer_reference, buffer_reference_align = 8, std430) buffer WordPairs { uvec2 pairs[]; };
 layout(buffer_reference, buffer_reference_align = 16, std430) buffer WordQuads { uvec4 quads[]; };
+// A pair as one address, 64 bits: lavapipe scatters vectors a component at a time. For lanes whose pairs lie apart; neighbours
+// are faster by store_pair. (Of an array without a size glslc wants capabilities of descriptors.)
+layout(buffer_reference, buffer_reference_align = 8, std430) buffer Wide { uint unused; };
+layout(buffer_reference, buffer_reference_align = 8, std430) buffer WideWords { Wide words[1 << 30]; };
 
 // The address `offset` words behind a reference, without 64-bit integers.
 uvec2 address_of(uvec2 ref, uint offset) {
@@ -64,6 +69,7 @@ uvec2 address_of(uvec2 ref, uint offset) {
 #define load_quad(slot, u, l) QUAD_(slot, u, l)
 #define store_quad(slot, u, l, value) QUAD_(slot, u, l) = (value)
 #define store_pair(slot, uniform_offset, lane_offset, value) PAIR_(slot, uniform_offset, lane_offset) = (value)
+#define store_wide(slot, u, l, value) WideWords(address_of(operand[slot], u)).words[(l) >> 1] = Wide(value)
 #define start_half(slot) (operand[slot].x >> 1 & 1u)
 
 #else
@@ -95,6 +101,7 @@ layout(set = 0, binding = 0, std430) buffer Joined { uint words[]; } joined;
         store_pair(slot, u, l, quad_.xy); \
         store_pair(slot, u, (l) + 2, quad_.zw); \
     } while (false)
+#define store_wide(slot, u, l, value) store_pair(slot, u, l, value)
 #define start_half(slot) (operand[slot].x >> 31)
 
 #endif

@@ -45,7 +45,7 @@ void store_bits(uint element, uint bits) {
 void store_two(uint row, uint column, uint present, uvec2 value) {
     if (OUT_PAIRS && present >= 2) {
         if (TYPE == F32)
-            store_pair(DENSE_OUT, 0u, row + column, value);
+            store_wide(DENSE_OUT, 0u, row + column, value);
         else
             store(DENSE_OUT, 0u, row + column >> 1, value.x | value.y << 16);
     } else {

@@ -68,7 +68,7 @@ struct Row {
 
 void store_values(uint group, uvec2 values) {
     if (TYPE == F32)
-        store_pair(VALUES, 0u, group * 2, values);
+        store_wide(VALUES, 0u, group * 2, values);
     else
         store(VALUES, 0u, group, values.x | values.y << 16);
 }

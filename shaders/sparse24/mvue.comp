@@ -100,7 +100,7 @@ void main() {
                         const uvec3 kept = prune(g_row, group, METHOD == 0 ? u[k] : u[2 * k & 3], u[2 * k + 1 & 3]);
                         meta |= kept.x << (i + k) * 4;
                         if (TYPE == F32)
-                            store_pair(VALUES, 0u, (values + group) * 2, kept.yz);
+                            store_wide(VALUES, 0u, (values + group) * 2, kept.yz);
                         else
                             store(VALUES, 0u, values + group, kept.y | kept.z << 16);
                     }

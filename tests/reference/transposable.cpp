@@ -52,24 +52,13 @@ const std::vector<std::uint32_t>& transposable_patterns() {
 }
 
 std::array<std::uint64_t, 16> tile_units(const Tile& tile) {
+    const auto magnitude = [](double w) { return std::isfinite(w) ? std::abs(w) : 0x1p128; };
     double largest = 0.0;
-    bool finite = true;
-    for (const double w : tile) {
-        if (std::isfinite(w))
-            largest = std::max(largest, std::abs(w));
-        else
-            finite = false;
-    }
+    for (const double w : tile) largest = std::max(largest, magnitude(w));
     std::array<std::uint64_t, 16> units{};
-    for (std::size_t i = 0; i < 16; ++i) {
-        const double w = std::abs(tile[i]);
-        if (std::isnan(w))
-            units[i] = 1u << 27;
-        else if (std::isinf(w))
-            units[i] = 1u << 23;
-        else if (largest > 0.0)
-            units[i] = static_cast<std::uint64_t>(
-                std::floor(std::ldexp(w, (finite ? 27 : 19) - std::ilogb(largest))));
+    for (std::size_t i = 0; i < 16 && largest > 0.0; ++i) {
+        const double unit = std::max(std::ldexp(1.0, std::ilogb(largest) - 27), 0x1p-126);
+        units[i] = static_cast<std::uint64_t>(std::floor(magnitude(tile[i]) / unit));
     }
     return units;
 }

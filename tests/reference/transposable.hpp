@@ -19,8 +19,7 @@ const std::vector<std::uint32_t>& transposable_patterns();
 using Tile = std::array<double, 16>;  ///< row after row
 
 /// What an entry adds to a tile's score: |w| in units of 2^-27 of the power of two at or below the largest of
-/// the tile's, rounded down. With infinities or NaN in the tile: 2^27 for NaN, 2^23 for an infinity, and
-/// finite ones in units of 2^-19 of the power of two at or below the largest finite one.
+/// the tile's, but of 2^-126 at least, rounded down. Infinities and NaN count as 2^128.
 std::array<std::uint64_t, 16> tile_units(const Tile& tile);
 
 /// The pattern with the largest sum of units, the lowest of them: by trying all of them.

@@ -36,18 +36,15 @@ DANAUS_EXPORT void select_mask_into(Recorder& recorder, const Tensor& out, const
 /// How a transposable mask is searched in a 4×4 tile; exact but for comparisons.
 enum class TransposableSearch : std::uint32_t {
     /// The pattern with the largest score of the 90 that keep two entries of every row and column. An entry
-    /// scores |w| in units of 2⁻²⁷ of the power of two at or below the tile's largest, rounded down. Equal
-    /// scores take the lowest pattern, read as a number with bit 4 · row + column. In a tile with NaN or
-    /// infinities as many NaN are kept as possible, then as many infinities, then the largest sum of the
-    /// rest,
-    /// in units of 2⁻¹⁹.
+    /// scores |w| in units of 2⁻²⁷ of the power of two at or below the tile's largest, but of 2⁻¹²⁶ at
+    /// least (so that subnormal f32 and bf16 count nothing), rounded down; infinities and NaN count as 2¹²⁸.
+    /// Equal scores take the lowest pattern, read as a number with bit 4 · row + column.
     exact,
     /// Entries by descending |w| are kept as long as row and column keep fewer than two. May keep fewer than
     /// eight.
     greedy,
     /// Entries by ascending |w| are pruned as long as row or column has fewer than two pruned: what is pruned
-    /// is
-    /// below twice what `exact` prunes. May keep fewer than eight.
+    /// is below twice what `exact` prunes. May keep fewer than eight.
     two_approximation
 };
 
