@@ -184,6 +184,15 @@ void add_masks(Catalogue& catalogue, DataType type) {
                        [type, pruning = pruning](Stream& stream) {
                            return unbiased_compression(stream, type, {4096, 4096, 4096}, pruning);
                        }});
+    if (type == DataType::f32)
+        catalogue.add(with(quick, "copy"), {"adamw_masked_decay_flips",
+                                            to_string(type),
+                                            "4096x4096",
+                                            {{"out", 4096}, {"in", 4096}},
+                                            {},
+                                            [](Stream& stream) {
+                                                return masked_update(stream, {0, 4096, 4096});
+                                            }});
 }
 
 // Gated linear units of a feed-forward layer, forward and backward, in either memory order.

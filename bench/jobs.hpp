@@ -26,9 +26,12 @@ struct Sizes {
 [[nodiscard]] Job monarch_backward(Stream& stream, DataType type, const Sizes& sizes);
 /// Forward and transposed; the weight gradient is the dense one.
 [[nodiscard]] Job sparse24(Stream& stream, DataType type, const Sizes& sizes, Verb verb);
-/// What 2:4 training does to a weight out × in beside multiplying (jobs_masks.cpp).
+/// What 2:4 training does to a weight out × in beside multiplying (jobs_masks.cpp). Transposable masks beside
+/// a search that scores all 90 patterns.
 enum class MaskVerb { select, select_transposable, apply, compress, select_and_compress, expand };
 [[nodiscard]] Job masking(Stream& stream, DataType type, const Sizes& sizes, MaskVerb verb);
+/// A step of AdamW with masked decay, and the flips between two masks counted.
+[[nodiscard]] Job masked_update(Stream& stream, const Sizes& sizes);
 /// dZ (tokens, out) pruned to 2:4 along its tokens without bias, and compressed.
 [[nodiscard]] Job unbiased_compression(Stream& stream, DataType type, const Sizes& sizes,
                                        UnbiasedPruning pruning);

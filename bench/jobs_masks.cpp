@@ -1,6 +1,8 @@
 // Masks of 2:4 weights: selecting and applying them, and the way to the compressed form and back.
 #include "jobs.hpp"
 
+#include <danaus/bench/probes.hpp>
+#include <danaus/optimizer.hpp>
 #include <danaus/unbiased.hpp>
 
 #include <algorithm>
@@ -10,6 +12,24 @@
 
 namespace danaus::bench {
 namespace {
+
+// Records transposable masks with the kernel that scores all 90 patterns, otherwise the same.
+class AllPatterns final : public Recorder {
+public:
+    explicit AllPatterns(Recorder& next) : next_(next) {}
+
+    [[nodiscard]] Device device() const override { return next_.device(); }
+    void record(const Packet& packet) override {
+        Packet other = packet;
+        other.kernel.guest = probes::TransposableMask{}.kernel().guest;
+        next_.record(other);
+    }
+    void record(const Copy& copy) override { next_.record(copy); }
+    [[nodiscard]] Buffer allocate(std::uint64_t bytes) override { return next_.allocate(bytes); }
+
+private:
+    Recorder& next_;
+};
 
 // Keeps the two largest magnitudes of every four neighbours, the lower index where they are equal.
 void keep_two_of_four(const std::vector<float>& w, std::vector<float>& out) {
@@ -78,6 +98,10 @@ Job masking(Stream& stream, DataType type, const Sizes& s, MaskVerb verb) {
         case MaskVerb::select_transposable:
             job.record = [=](Recorder& recorder) { select_transposable_mask_into(recorder, mask, w); };
             job.reveal = apply;
+            job.rival = {"all 90 patterns scored", [=](Recorder& recorder) {
+                             AllPatterns all(recorder);
+                             select_transposable_mask_into(all, mask, w);
+                         }};
             job.bytes = dense_bytes + mask_bytes;
             break;
         case MaskVerb::apply:
@@ -102,6 +126,47 @@ Job masking(Stream& stream, DataType type, const Sizes& s, MaskVerb verb) {
             job.bytes = dense_bytes + compressed.bytes();
             break;
     }
+    return job;
+}
+
+Job masked_update(Stream& stream, const Sizes& s) {
+    Job job;
+    const Shape shape{s.out, s.in};
+    const Parameter weight = new_parameter(stream.device(), shape);
+    const Tensor before(stream.device(), DataType::f32, shape), after(stream.device(), DataType::f32, shape);
+    const Tensor mask(stream.device(), DataType::u32, mask_shape(shape));
+    const Tensor last(stream.device(), DataType::u32, mask_shape(shape));
+    job.operands = {{Role::input, before.elements(), before, false},
+                    {Role::input, before.elements(), weight.gradient, false},
+                    {Role::output, after.elements(), after, false}};
+    // Moments that make AdamW's first step exact: m̂ / √v̂ is the sign of the gradient.
+    Parameter decayed = weight;
+    decayed.masked_decay = {mask, 1.0f};
+    const Optimizer optimizer(
+        stream, {decayed},
+        AdamWOptions{.learning_rate = 1.0f, .beta1 = 0.5, .beta2 = 0.75, .weight_decay = 0.0f});
+    job.oracle = [](std::vector<std::vector<float>>& operands) {
+        std::vector<float> kept(operands[0].size());
+        keep_two_of_four(operands[0], kept);
+        for (std::size_t i = 0; i < kept.size(); ++i) {
+            const float w = operands[0][i], g = operands[1][i] + (kept[i] == w ? 0.0f : w);
+            operands[2][i] = w - static_cast<float>((g > 0.0f) - (g < 0.0f));
+        }
+    };
+    job.prepare = [=](Recorder& recorder) {
+        convert_into(recorder, weight.master, before);
+        select_mask_into(recorder, mask, before);
+        fill_into(recorder, last, 0.0);
+    };
+    const Tensor flips(stream.device(), DataType::u32, {1});
+    job.record = [=](Recorder& recorder) {
+        optimizer.step(recorder);
+        count_flips_into(recorder, flips, mask, last);
+    };
+    job.reveal = [=](Recorder& recorder) { convert_into(recorder, after, weight.master); };
+    job.tolerance = 1e-6;
+    // Weight and both moments read and written, the gradient read; the mask twice, and the one before it.
+    job.bytes = before.elements() * (6 + 1) * 4 + 3 * mask.elements() * 4;
     return job;
 }
 

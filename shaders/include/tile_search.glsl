@@ -48,20 +48,24 @@ uvec2 complements(uint first[6], uint second[6]) {
     return uvec2(best, pattern);
 }
 
-uint best_pattern(uvec4 keys[4]) {
+// Scores of each row's pairs.
+uint[4][6] pair_scores(uvec4 keys[4]) {
     uvec4 most = uvec4(0), bits[4];
     [[unroll]] for (uint r = 0; r < 4; ++r) {
         bits[r] = magnitudes(keys[r]);
         most = max(most, bits[r]);
     }
     const uint exponent = max(max(max(most.x, most.y), max(most.z, most.w)) >> 23, 28u);
-
-    uint sums[4][6];  // of a row's pairs
+    uint sums[4][6];
     [[unroll]] for (uint r = 0; r < 4; ++r) {
         const uvec4 u = units(bits[r], exponent);
         sums[r] = uint[6](u.x + u.y, u.x + u.z, u.y + u.z, u.x + u.w, u.y + u.w, u.z + u.w);
     }
+    return sums;
+}
 
+uint best_pattern(uvec4 keys[4]) {
+    const uint sums[4][6] = pair_scores(keys);
     const uvec2 upper = complements(sums[0], sums[1]), lower = complements(sums[2], sums[3]);
     uint scores[6][6], score = upper.x + lower.x;
     [[unroll]] for (uint p = 0; p < 6; ++p) {

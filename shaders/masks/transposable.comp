@@ -38,6 +38,10 @@ layout(constant_id = 5) const bool WHOLE = false;
 #include "groups24.glsl"
 #include "tile_search.glsl"
 #include "tile_approximations.glsl"
+#if defined(SEARCH_ALL)  // of danaus-bench alone
+#include "../bench/all_patterns.glsl"
+#define best_pattern best_of_all_patterns
+#endif
 
 shared uint patterns[gl_WorkGroupSize.x / 8 * WORD_LANES];
 
