@@ -1,5 +1,6 @@
 // What linear layers of every structure share: parameters, the epilogue and its backward, files.
 #include "factor.hpp"
+#include "linear_checks.hpp"
 #include "loading.hpp"
 #include "optimizer_checks.hpp"
 
@@ -81,8 +82,7 @@ void Linear::forward_into(Recorder& recorder, const Tensor& out, const Tensor& x
                           Saved* saved) const {
     check_input(recorder, "x", x);
     detail::require_result(recorder, out, detail::with_features(x, out_), type_);
-    require(!epilogue.bias, "epilogue.bias: {}, a layer adds its own; none may be given",
-            to_string(epilogue.bias.shape()));
+    detail::check_layer_epilogue(recorder, epilogue, out, type_);
     Epilogue own = epilogue;
     if (bias_) own.bias = parameters_.back().master;
     Saved next{x, {}, {}, epilogue.activation, epilogue.scale};
@@ -116,13 +116,7 @@ void Linear::backward_into(Recorder& recorder, const Tensor& dx, const Tensor& d
         detail::require_shape("saved.aux", saved.aux, shape);
         detail::require_type("dy", dy, saved.aux.type());
     }
-    if (dx) {
-        detail::require_result(recorder, "dx", dx, saved.x.shape(), type_);
-        detail::require_disjoint("dx", dx, "dy", dy);
-        detail::require_disjoint("dx", dx, "saved.x", saved.x);
-        if (active) detail::require_disjoint("dx", dx, "saved.aux", saved.aux);
-        if (saved.inner) detail::require_disjoint("dx", dx, "saved.inner", saved.inner);
-    }
+    detail::check_input_gradient(recorder, dx, dy, saved);
     Tensor dz = dy;
     if (active) {
         dz = detail::empty_like(recorder, dy, dy.type(), shape);
