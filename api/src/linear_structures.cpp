@@ -4,6 +4,8 @@
 
 #include <danaus/linear.hpp>
 
+#include <algorithm>
+
 namespace danaus {
 
 using detail::require;
