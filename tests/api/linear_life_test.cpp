@@ -222,7 +222,7 @@ TEST(SparseLinear24, PrunesGradientsByNumbersOfItsOwn) {
 // The manual's loop: every structure learns what another of its kind does.
 TEST(Linear, TrainingLoopsNeedNotAskWhichStructureItIs) {
     Stream stream(device());
-    constexpr std::size_t in = 12, out = 12, tokens = 64;
+    constexpr std::size_t in = 12, out = 12, tokens = 32;
     constexpr std::uint64_t steps = 60;
     const Tensor x = upload(stream, test::random_values(tokens * in, 1), {tokens, in});
     for (const Structure structure : structures) {
