@@ -110,7 +110,7 @@ SparseLinear24::SparseLinear24(Recorder& recorder, std::uint64_t in, std::uint64
 }
 
 std::uint64_t SparseLinear24::kept() const {
-    return weight_.sparse() ? weight_.compressed().values().elements() : Linear::kept();
+    return weight_.sparse() ? out() * detail::divide_up(in(), 4) * 2 : Linear::kept();
 }
 
 std::uint64_t SparseLinear24::bytes() const {
