@@ -269,6 +269,53 @@ void add_sparse24(Catalogue& catalogue, DataType type) {
     }
 }
 
+// Feed-forward layers whole, d features and 4d hidden ones behind the gate.
+void add_feed_forward(Catalogue& catalogue, DataType type) {
+    const auto add = [&](const Tags& tags, const std::string& operation, const Sizes& s, const auto& job) {
+        catalogue.add(with(tags, "ffn"), {operation,
+                                          to_string(type),
+                                          fmt::format("{}x{}x{}", s.tokens, s.in, s.out),
+                                          {{"tokens", s.tokens}, {"in", s.in}, {"hidden", s.out}},
+                                          {},
+                                          [=](Stream& stream) { return job(stream, type, s); }});
+    };
+    const std::pair<const char*, FfnPart> parts[] = {
+        {"ffn_forward", FfnPart::forward}, {"ffn_backward", FfnPart::backward}, {"ffn_step", FfnPart::step}};
+    const auto pass = [&](const Tags& tags, std::size_t part, const Sizes& s,
+                          FfnRival rival = FfnRival::dense, Order order = Order::token_major) {
+        const std::string suffix = std::string(order == Order::feature_major ? "_feature_major" : "") +
+                                   (rival == FfnRival::gate ? "_gate" : "");
+        add(tags, parts[part].first + suffix, s,
+            [=, what = parts[part].second](Stream& stream, DataType of, const Sizes& sizes) {
+                return ffn(stream, of, sizes, what, rival, order);
+            });
+    };
+    for (const std::uint64_t d : {768u, 1024u, 1280u, 1600u, 2048u, 4096u}) {
+        const Sizes s{d == 4096 ? 64u : 256u, 4 * d, d};
+        for (std::size_t part = 0; part < 3; ++part) {
+            pass(d == 768 ? quick : full, part, s);
+            if (d > 2048) continue;
+            pass(full, part, s, FfnRival::gate);
+            pass(full, part, s, FfnRival::token_major, Order::feature_major);
+        }
+        for (const bool refresh : {false, true})
+            add(d == 768 ? quick : full, refresh ? "ffn_refresh" : "ffn_recompress", s,
+                [refresh](Stream& stream, DataType of, const Sizes& sizes) {
+                    return ffn_upkeep(stream, of, sizes, refresh);
+                });
+    }
+    for (const std::uint64_t d : {768u, 2048u, 7168u})
+        for (const std::uint64_t tokens : {1u, 4u, 16u}) {
+            // A whole layer of 7168 and 4 · 7168 features would be more than the suite may take.
+            const bool large = d == 7168;
+            if (large && (type == DataType::f32 || tokens == 4)) continue;
+            const Sizes s{tokens, large ? 2 * d : 4 * d, d};
+            const Tags tags = with(d == 768 && tokens != 4 ? quick : full, "decode");
+            if (!large) pass(tags, 0, s);
+            pass(with(full, "decode"), 0, s, FfnRival::gate);
+        }
+}
+
 // Vector-wise N:M multiplies and compression: squares, feed-forward layers, and the height of panels.
 void add_vector_sparse(Catalogue& catalogue, DataType type) {
     const auto add = [&](const Tags& tags, const VectorPattern& p, const Sizes& s,
@@ -339,6 +386,7 @@ std::vector<Case> all_cases() {
         add_gated(catalogue, type);
         add_layers(catalogue, type);
         add_sparse24(catalogue, type);
+        add_feed_forward(catalogue, type);
         add_vector_sparse(catalogue, type);
     }
     add_sweeps(catalogue);

@@ -38,6 +38,16 @@ enum class MaskVerb { select, select_transposable, apply, compress, select_and_c
 /// [x | g] of tokens × 2 · out in memory of that order, feature-major beside token-major (jobs_gated.cpp).
 [[nodiscard]] Job gated(Stream& stream, DataType type, const Sizes& sizes, Gate gate, bool backward,
                         Order order);
+/// A SwiGLU feed-forward layer of sizes.in features, 2 · sizes.out hidden ones, and 2:4 weights: its passes,
+/// or a step, that is both and what a training step adds to them, compressing values and a fortieth of
+/// choosing masks; without the optimizer. In turns with the same of dense weights (a step: both passes), with
+/// its gates alone, or with hidden activations token-major (jobs_ffn.cpp).
+enum class FfnPart { forward, backward, step };
+enum class FfnRival { dense, gate, token_major };
+[[nodiscard]] Job ffn(Stream& stream, DataType type, const Sizes& sizes, FfnPart part, FfnRival rival,
+                      Order order);
+/// Of both its weights: compressing the values, or also choosing masks and counting flips.
+[[nodiscard]] Job ffn_upkeep(Stream& stream, DataType type, const Sizes& sizes, bool refresh);
 /// Forward by weights that were packed beforehand (jobs_packed.cpp), which is not timed; the packing of a
 /// dense weight.
 [[nodiscard]] Job packed_dense(Stream& stream, DataType type, const Sizes& sizes, Verb verb);

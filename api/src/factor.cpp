@@ -59,6 +59,15 @@ Shape with_features(const Tensor& x, std::uint64_t features) {
     return shape;
 }
 
+Tensor empty_like(Recorder& recorder, const Tensor& like, DataType type, const Shape& shape) {
+    const std::size_t last = like.rank() - 1;
+    const Shape& strides = like.strides();
+    Epilogue epilogue;
+    if (like.size(last - 1) > 1 && strides[last - 1] > 0 && strides[last - 1] < strides[last])
+        epilogue.order = Order::feature_major;
+    return new_result(recorder, shape, type, epilogue);
+}
+
 Tensor new_inner(Recorder& recorder, const Tensor& x, std::uint64_t features) {
     Epilogue epilogue;
     epilogue.order = Order::feature_major;

@@ -26,6 +26,10 @@ void check_activations(const Recorder& recorder, const char* name, const Tensor&
 /// x's shape with other features.
 [[nodiscard]] Shape with_features(const Tensor& x, std::uint64_t features);
 
+/// A new tensor in the memory order of `like`, without gaps: of the two last dimensions the one with the
+/// smaller stride is contiguous.
+[[nodiscard]] Tensor empty_like(Recorder& recorder, const Tensor& like, DataType type, const Shape& shape);
+
 /// A new tensor between two factors, features by tokens in memory: the second factor's stride is then one
 /// between rows, each of them contiguous.
 [[nodiscard]] Tensor new_inner(Recorder& recorder, const Tensor& x, std::uint64_t features);

@@ -1,6 +1,7 @@
 // Gated linear units and their gradients.
 #include "box.hpp"
 #include "check.hpp"
+#include "factor.hpp"
 
 #include <danaus/gated.hpp>
 #include <danaus/kernels.hpp>
@@ -133,17 +134,6 @@ Shape halved(Shape shape) {
     return shape;
 }
 
-// In the memory order of `like`.
-Tensor empty_like(Recorder& recorder, const Tensor& like, Shape shape) {
-    const std::size_t last = like.rank() - 1;
-    const Shape& strides = like.strides();
-    const bool feature_major =
-        like.size(last - 1) > 1 && strides[last - 1] > 0 && strides[last - 1] < strides[last];
-    if (!feature_major) return empty(recorder, like.type(), shape);
-    std::swap(shape[last - 1], shape[last]);
-    return empty(recorder, like.type(), shape).transpose();
-}
-
 }  // namespace
 
 const char* to_string(Gate gate) noexcept {
@@ -166,7 +156,7 @@ void gated_activation_into(Recorder& recorder, const Tensor& out, const Tensor& 
 
 Tensor gated_activation(Recorder& recorder, const Tensor& xg, Gate gate) {
     check_input(recorder, xg, gate);
-    const Tensor out = empty_like(recorder, xg, halved(xg.shape()));
+    const Tensor out = detail::empty_like(recorder, xg, xg.type(), halved(xg.shape()));
     gated_activation_into(recorder, out, xg, gate);
     return out;
 }
@@ -197,7 +187,7 @@ void gated_activation_backward_into(Recorder& recorder, const Tensor& dxg, const
 
 Tensor gated_activation_backward(Recorder& recorder, const Tensor& dy, const Tensor& xg, Gate gate) {
     check_input(recorder, xg, gate);
-    const Tensor dxg = empty_like(recorder, xg, xg.shape());
+    const Tensor dxg = detail::empty_like(recorder, xg, xg.type(), xg.shape());
     gated_activation_backward_into(recorder, dxg, dy, xg, gate);
     return dxg;
 }

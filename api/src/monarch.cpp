@@ -186,8 +186,6 @@ void backward_into(Recorder& recorder, const MonarchGradients& out, const Tensor
         require_shape("inner", inner, with_features(x, w.inner_features()));
         require_type("inner", inner, x.type());
     }
-    require(!options.accumulate || !out.dx || !(out.dw.w1 || out.dw.w2),
-            "accumulate: dx and dw in one call would both be added to; call twice");
     if (out.dx) check_result(recorder, out.dx, "dy", dy, w, w.in_features(), {});
     struct Gradient {
         const char* name;
@@ -218,7 +216,6 @@ void backward_into(Recorder& recorder, const MonarchGradients& out, const Tensor
     if (out.dx) {
         Epilogue epilogue;
         epilogue.scale = options.scale;
-        epilogue.accumulate = options.accumulate;
         multiply_factor(recorder, out.dx, dt, first(w), true, epilogue);
     }
 }

@@ -1,11 +1,10 @@
 // The life cycle of a 2:4 weight: nothing here computes, it says which operation comes when.
-#include "masks.hpp"
+#include "loading.hpp"
 #include "multiply.hpp"
 #include "optimizer_checks.hpp"
 
 #include <danaus/sparse_weight24.hpp>
 
-#include <algorithm>
 #include <cmath>
 
 namespace danaus {
@@ -174,25 +173,22 @@ void SparseWeight24::verify(Stream& stream, const Tensor& mask) const {
         detail::verify_tiles(stream, mask, columns, options_.search == TransposableSearch::exact);
 }
 
-void SparseWeight24::load_from(Stream& stream, const SafetensorsFile& file, const std::string& name) const {
+std::function<void(Recorder&)> SparseWeight24::read_from(Stream& stream, const SafetensorsFile& file,
+                                                         const std::string& name) const {
     static_cast<void>(dense());
-    const std::string weight_name = name + ".weight", mask_name = name + ".mask";
-    const auto check = [&](const std::string& part, const Tensor& like) {
-        const SafetensorsEntry& entry = file.entry(part);
-        const bool same =
-            std::equal(entry.shape.begin(), entry.shape.end(), like.shape().begin(), like.shape().end());
-        require(entry.type() == like.type() && same, "{}: {} ({}), {} {} is needed", part, entry.dtype,
-                fmt::join(entry.shape, ", "), to_string(like.type()), to_string(like.shape()));
-    };
-    check(weight_name, weight_.master);
-    check(mask_name, mask_);
-    const Tensor weight = file.load(stream, weight_name), mask = file.load(stream, mask_name);
-    detail::require_finite(stream, weight_name.c_str(), weight);
+    const Tensor weight = detail::read_like(stream, file, name + ".weight", weight_.master);
+    const Tensor mask = detail::read_like(stream, file, name + ".mask", mask_);
     verify(stream, mask);
-    convert_into(stream, weight_.master, weight);
-    if (detail::has_copy(weight_)) convert_into(stream, weight_.working, weight_.master);
-    convert_into(stream, mask_, mask);
-    recompress(stream);
+    return [=, *this](Recorder& recorder) {
+        convert_into(recorder, weight_.master, weight);
+        if (detail::has_copy(weight_)) convert_into(recorder, weight_.working, weight_.master);
+        convert_into(recorder, mask_, mask);
+        recompress(recorder);
+    };
+}
+
+void SparseWeight24::load_from(Stream& stream, const SafetensorsFile& file, const std::string& name) const {
+    read_from(stream, file, name)(stream);
 }
 
 std::optional<float> choose_decay(std::span<const DecayTrial> trials, double dense_flip_rate, double least,

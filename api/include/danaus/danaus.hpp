@@ -3,7 +3,9 @@
 
 #include <danaus/best.hpp>
 #include <danaus/block_diagonal.hpp>
+#include <danaus/feed_forward.hpp>
 #include <danaus/gated.hpp>
+#include <danaus/linear.hpp>
 #include <danaus/loss.hpp>
 #include <danaus/masks.hpp>
 #include <danaus/matmul.hpp>

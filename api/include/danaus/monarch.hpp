@@ -62,6 +62,7 @@ struct MonarchGradients {
     Monarch dw;  ///< both of w's shapes, of its type or f32; or null. dy's order is w's, whatever this says
 };
 /// Input and weight gradients in one pass. `inner` is t of the forward pass, or null to compute it again.
+/// options.scale is of all of them, options.accumulate of dw alone: dx is overwritten.
 DANAUS_EXPORT void backward_into(Recorder& recorder, const MonarchGradients& out, const Tensor& dy,
                                  const Tensor& x, const Monarch& w, const Tensor& inner = {},
                                  const GradientOptions& options = {});

@@ -28,6 +28,7 @@
 #include <danaus/sparse24.hpp>
 #include <danaus/unbiased.hpp>
 
+#include <functional>
 #include <optional>
 #include <span>
 #include <string>
@@ -115,6 +116,9 @@ public:
     /// options() say, naming the place (after greedy and two_approximation at most two of each row and column
     /// of a tile); then nothing has changed.
     void load_from(Stream& stream, const SafetensorsFile& file, const std::string& name) const;
+    /// The first half of load_from(): reads and checks. The result, called once, writes.
+    [[nodiscard]] std::function<void(Recorder&)> read_from(Stream& stream, const SafetensorsFile& file,
+                                                           const std::string& name) const;
 
 private:
     void choose(Recorder& recorder, const Tensor& mask) const;

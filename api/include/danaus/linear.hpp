@@ -1,0 +1,242 @@
+// Linear layers, y = act(x·Wᵀ + b), for several structures of W: parameters, gradients, files.
+//
+// All answer alike, so that a training loop need not ask which is which:
+//
+//   SparseLinear24 hidden(stream, 784, 512, {.schedule = {.steps = steps}}, {.seed = 1});
+//   DenseLinear last(stream, 512, 10, {.seed = 2});
+//   std::vector<Parameter> parameters;
+//   for (Linear* layer : {static_cast<Linear*>(&hidden), static_cast<Linear*>(&last)})
+//       for (const Parameter& parameter : layer->parameters()) parameters.push_back(parameter);
+//   Optimizer optimizer(stream, parameters, AdamWOptions{});
+//   hidden.follow(optimizer), last.follow(optimizer);
+//   for (std::uint64_t step = 0; step < steps; ++step) {
+//       Linear::Saved first, second;  // of every forward pass that is in flight
+//       Tensor h = hidden.forward(stream, x, {.activation = Activation::relu}, &first);
+//       Tensor logits = last.forward(stream, h, {}, &second);
+//       Tensor dlogits = softmax_cross_entropy(stream, metrics, logits, labels);
+//       hidden.backward_into(stream, {}, last.backward(stream, dlogits, second), first);  // without dx
+//       optimizer.step(stream);
+//       hidden.after_step(stream, step), last.after_step(stream, step);
+//   }
+#pragma once
+
+#include <danaus/monarch.hpp>
+#include <danaus/optimizer.hpp>
+#include <danaus/safetensors.hpp>
+#include <danaus/sparse_weight24.hpp>
+
+#include <functional>
+#include <initializer_list>
+#include <string>
+#include <vector>
+
+namespace danaus {
+
+/// The first values are drawn by the counter-based generator (random.hpp), the same on every device: weights
+/// uniform in ±gain / √n, n the inputs of one output of the factor they belong to (of two factors each takes
+/// √gain), the bias in ±1 / √in. They use the stream `seed` from its first block on, one after the other.
+struct LinearOptions {
+    bool bias = true;
+    DataType type = DataType::f32;      ///< of x, y and the weights as multiplied; masters and bias are f32
+    DataType gradient = DataType::f32;  ///< of the weights' gradients: f32 or `type`
+    std::uint64_t seed = 0;             ///< another for every layer
+    float gain = 1.0f;
+};
+
+/// How backward passes write the parameters' gradients.
+struct BackwardOptions {
+    bool accumulate = false;  ///< += …: for micro-batches after the first one of a step
+    /// Of pruned gradients (SparseLinear24): which of many random draws; another for every micro-batch of a
+    /// step.
+    std::uint64_t draw = 0;
+};
+
+/// One layer with out × in weights. It holds parameters and nothing of a pass: what backward needs of a
+/// forward pass is in a Saved of the caller's, so that any number of passes may be in flight, on any
+/// recorder, and a Program can hold both passes. Not copied, for an optimizer updates the one set of
+/// parameters. Used by one thread at a time. Errors name the argument and what it should be; nothing is
+/// recorded then.
+class DANAUS_EXPORT Linear {
+public:
+    /// What backward needs of one forward pass. It shares memory with x and with the tensors that the
+    /// recorder allocated (a Program's are the Program's): they must hold what they held.
+    struct Saved {
+        Tensor x{};      ///< the input itself
+        Tensor aux{};    ///< z = scale · x·Wᵀ + b, if an activation follows
+        Tensor inner{};  ///< of two factors: what lies between them
+        Activation activation = Activation::none;
+        float scale = 1.0f;
+    };
+
+    virtual ~Linear();
+    Linear(const Linear&) = delete;
+    Linear& operator=(const Linear&) = delete;
+
+    [[nodiscard]] std::uint64_t in() const noexcept { return in_; }
+    [[nodiscard]] std::uint64_t out() const noexcept { return out_; }
+    [[nodiscard]] DataType type() const noexcept { return type_; }
+    /// The weights, then the bias, if there is one: what an optimizer takes.
+    [[nodiscard]] const std::vector<Parameter>& parameters() const noexcept { return parameters_; }
+    /// Weights that forward multiplies by as it is now, and their bytes as it reads them; without the bias.
+    [[nodiscard]] virtual std::uint64_t kept() const;
+    [[nodiscard]] virtual std::uint64_t bytes() const;
+
+    /// y = act(scale · x·Wᵀ + b) + residual.  x (…, tokens, in) → y (…, tokens, out), as matmul (matmul.hpp)
+    /// does it with every field of `epilogue` but the bias, which is the layer's and must be null there. When
+    /// `saved` is given it receives what backward needs; aux is allocated if an activation needs it and the
+    /// epilogue has none.
+    [[nodiscard]] Tensor forward(Recorder& recorder, const Tensor& x, const Epilogue& epilogue = {},
+                                 Saved* saved = nullptr) const;
+    void forward_into(Recorder& recorder, const Tensor& out, const Tensor& x, const Epilogue& epilogue = {},
+                      Saved* saved = nullptr) const;
+
+    /// From dy, of the shape of y and in any memory order, of the layer's type or f32 (with an activation: of
+    /// the type of y): dz = dy ∘ act'(z), db = Σ dz, dW = scale · dzᵀ·x into the gradients of parameters(),
+    /// and dx = scale · dz·W, which lies in memory as x does. A residual's gradient is dy itself.
+    [[nodiscard]] Tensor backward(Recorder& recorder, const Tensor& dy, const Saved& saved,
+                                  const BackwardOptions& options = {}) const;
+    /// dx into memory that overlaps none of dy and `saved`; null: dx is not computed.
+    void backward_into(Recorder& recorder, const Tensor& dx, const Tensor& dy, const Saved& saved,
+                       const BackwardOptions& options = {}) const;
+
+    /// The random numbers of gradients recorded from now on change with every step of `optimizer`.
+    virtual void follow(const Optimizer& optimizer);
+    /// What comes behind the optimizer's step `step`, counted from 0: the compressed form follows the
+    /// weights, masks change, sparse layers become dense. Nothing for structures that have no more than
+    /// weights.
+    virtual void after_step(Recorder& recorder, std::uint64_t step);
+
+    /// Adds masters, "NAME.weight" and "NAME.bias". Throws Error(invalid_argument) for names added before.
+    virtual void add_to(SafetensorsWriter& writer, const std::string& name) const;
+    /// Reads what add_to() wrote, f32, into masters and everything that follows from them. Throws
+    /// Error(invalid_argument) when a tensor is missing, of another type or shape, or not finite, and
+    /// Error(file) when the file cannot be read; then nothing has changed.
+    void load_from(Stream& stream, const SafetensorsFile& file, const std::string& name) const;
+    /// The first half of load_from(): reads and checks. The result, called once while the layer lives,
+    /// writes. For several layers that are to be loaded all or none.
+    [[nodiscard]] virtual std::function<void(Recorder&)> read_from(Stream& stream,
+                                                                   const SafetensorsFile& file,
+                                                                   const std::string& name) const;
+
+protected:
+    struct Weight {
+        const char* name;  ///< in files
+        Shape shape;       ///< the last size is the inputs of one output
+    };
+    Linear(Recorder& recorder, std::uint64_t in, std::uint64_t out, const LinearOptions& options,
+           std::initializer_list<Weight> weights);
+
+    // What a structure adds. Operands are checked.
+    /// The forward product; `inner`, when given, receives Saved::inner.
+    virtual void multiply(Recorder& recorder, const Tensor& out, const Tensor& x, const Epilogue& epilogue,
+                          Tensor* inner) const = 0;
+    /// The weights' gradients, and dx unless it is null, from dz of the layer's type.
+    virtual void differentiate(Recorder& recorder, const Tensor& dx, const Tensor& dz, const Saved& saved,
+                               const BackwardOptions& options) const = 0;
+
+    /// add_to() and read_from() of the parameters from number `first` on.
+    void add_parameters(SafetensorsWriter& writer, const std::string& name, std::size_t first) const;
+    [[nodiscard]] std::function<void(Recorder&)> read_parameters(Stream& stream, const SafetensorsFile& file,
+                                                                 const std::string& name,
+                                                                 std::size_t first) const;
+
+    std::vector<Parameter> parameters_;
+
+private:
+    void check_input(const Recorder& recorder, const char* name, const Tensor& x) const;
+
+    std::uint64_t in_, out_;
+    DataType type_;
+    std::vector<std::string> names_;
+    bool bias_;
+};
+
+/// W (out, in), dense.
+class DANAUS_EXPORT DenseLinear final : public Linear {
+public:
+    DenseLinear(Recorder& recorder, std::uint64_t in, std::uint64_t out, const LinearOptions& options = {});
+
+protected:
+    void multiply(Recorder& recorder, const Tensor& out, const Tensor& x, const Epilogue& epilogue,
+                  Tensor* inner) const override;
+    void differentiate(Recorder& recorder, const Tensor& dx, const Tensor& dz, const Saved& saved,
+                       const BackwardOptions& options) const override;
+};
+
+/// W of `blocks` blocks (blocks, out / blocks, in / blocks) on its diagonal. `blocks` divides both.
+class DANAUS_EXPORT BlockDiagonalLinear final : public Linear {
+public:
+    BlockDiagonalLinear(Recorder& recorder, std::uint64_t in, std::uint64_t out, std::uint64_t blocks,
+                        const LinearOptions& options = {});
+    /// As forward multiplies by it.
+    [[nodiscard]] BlockDiagonal weight() const;
+
+protected:
+    void multiply(Recorder& recorder, const Tensor& out, const Tensor& x, const Epilogue& epilogue,
+                  Tensor* inner) const override;
+    void differentiate(Recorder& recorder, const Tensor& dx, const Tensor& dz, const Saved& saved,
+                       const BackwardOptions& options) const override;
+};
+
+/// W a Monarch matrix with as many blocks in both factors, of the shapes and names of existing checkpoints:
+/// with p = in / blocks, s = out / blocks and q = min(p, s), "NAME.blkdiag1" (blocks, q, p) and
+/// "NAME.blkdiag2" (blocks, s, q). `blocks` divides both in and out.
+class DANAUS_EXPORT MonarchLinear final : public Linear {
+public:
+    MonarchLinear(Recorder& recorder, std::uint64_t in, std::uint64_t out, std::uint64_t blocks,
+                  const LinearOptions& options = {});
+    /// As forward multiplies by it.
+    [[nodiscard]] Monarch weight() const;
+
+protected:
+    void multiply(Recorder& recorder, const Tensor& out, const Tensor& x, const Epilogue& epilogue,
+                  Tensor* inner) const override;
+    void differentiate(Recorder& recorder, const Tensor& dx, const Tensor& dz, const Saved& saved,
+                       const BackwardOptions& options) const override;
+};
+
+struct SparseLinear24Options {
+    /// The numbers of pruned gradients come from the stream weight.gradient.seed ^ ~LinearOptions::seed.
+    SparseWeight24Options weight{};
+    /// λ and its form, of the weight's Parameter. It is the optimizer's from then on: set_masked_decay(…, 0)
+    /// at schedule.dense_from().
+    float masked_decay = 0.0f;
+    DecayForm decay_form = DecayForm::before_moments;
+    /// When after_step() refreshes the mask, and from when on the layer is dense; steps 0: never.
+    SparseSchedule schedule{};
+};
+
+/// W = M∘master, M a 2:4 mask (sparse_weight24.hpp): dx = dz·(M∘W), and dW, dense, from dZᵀ pruned without
+/// bias. Files hold "NAME.mask" too.
+class DANAUS_EXPORT SparseLinear24 final : public Linear {
+public:
+    SparseLinear24(Recorder& recorder, std::uint64_t in, std::uint64_t out,
+                   const SparseLinear24Options& sparse = {}, const LinearOptions& options = {});
+
+    [[nodiscard]] std::uint64_t kept() const override;
+    [[nodiscard]] std::uint64_t bytes() const override;
+    void follow(const Optimizer& optimizer) override;
+    /// Refreshes the mask or recompresses, and switches to dense behind the last sparse step; a Program
+    /// recorded before that goes on as it was recorded.
+    void after_step(Recorder& recorder, std::uint64_t step) override;
+    void add_to(SafetensorsWriter& writer, const std::string& name) const override;
+    [[nodiscard]] std::function<void(Recorder&)> read_from(Stream& stream, const SafetensorsFile& file,
+                                                           const std::string& name) const override;
+
+    /// Masks, flip rate, the switch between sparse and dense.
+    [[nodiscard]] SparseWeight24& weight() noexcept { return weight_; }
+    [[nodiscard]] const SparseWeight24& weight() const noexcept { return weight_; }
+    [[nodiscard]] const SparseSchedule& schedule() const noexcept { return schedule_; }
+
+protected:
+    void multiply(Recorder& recorder, const Tensor& out, const Tensor& x, const Epilogue& epilogue,
+                  Tensor* inner) const override;
+    void differentiate(Recorder& recorder, const Tensor& dx, const Tensor& dz, const Saved& saved,
+                       const BackwardOptions& options) const override;
+
+private:
+    SparseWeight24 weight_;
+    SparseSchedule schedule_;
+};
+
+}  // namespace danaus

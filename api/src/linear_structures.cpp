@@ -1,0 +1,162 @@
+// Linear layers, structure by structure: which operations are their passes.
+#include "check.hpp"
+#include "optimizer_checks.hpp"
+
+#include <danaus/linear.hpp>
+
+#include <algorithm>
+
+namespace danaus {
+
+using detail::require;
+
+namespace {
+
+GradientOptions gradient_options(const Linear::Saved& saved, const BackwardOptions& options) {
+    return {.scale = saved.scale, .accumulate = options.accumulate};
+}
+
+// Of one block of a matrix that is cut into `blocks` along both axes.
+struct Block {
+    std::uint64_t in, out;
+};
+
+Block block_of(std::uint64_t in, std::uint64_t out, std::uint64_t blocks) {
+    require(blocks > 0 && in % blocks == 0 && out % blocks == 0,
+            "blocks: {}, a number that divides in ({}) and out ({}) is needed", blocks, in, out);
+    return {in / blocks, out / blocks};
+}
+
+}  // namespace
+
+DenseLinear::DenseLinear(Recorder& recorder, std::uint64_t in, std::uint64_t out,
+                         const LinearOptions& options)
+    : Linear(recorder, in, out, options, {{"weight", {out, in}}}) {}
+
+void DenseLinear::multiply(Recorder& recorder, const Tensor& out, const Tensor& x, const Epilogue& epilogue,
+                           Tensor*) const {
+    matmul_into(recorder, out, x, parameters_[0].working, epilogue);
+}
+
+void DenseLinear::differentiate(Recorder& recorder, const Tensor& dx, const Tensor& dz, const Saved& saved,
+                                const BackwardOptions& options) const {
+    weight_gradient_into(recorder, parameters_[0].gradient, detail::as_rows(recorder, dz),
+                         detail::as_rows(recorder, saved.x), gradient_options(saved, options));
+    if (dx) matmul_transposed_into(recorder, dx, dz, parameters_[0].working, {.scale = saved.scale});
+}
+
+BlockDiagonalLinear::BlockDiagonalLinear(Recorder& recorder, std::uint64_t in, std::uint64_t out,
+                                         std::uint64_t blocks, const LinearOptions& options)
+    : Linear(recorder, in, out, options,
+             {{"weight", {blocks, block_of(in, out, blocks).out, block_of(in, out, blocks).in}}}) {}
+
+BlockDiagonal BlockDiagonalLinear::weight() const {
+    return BlockDiagonal(parameters_[0].working);
+}
+
+void BlockDiagonalLinear::multiply(Recorder& recorder, const Tensor& out, const Tensor& x,
+                                   const Epilogue& epilogue, Tensor*) const {
+    matmul_into(recorder, out, x, weight(), epilogue);
+}
+
+void BlockDiagonalLinear::differentiate(Recorder& recorder, const Tensor& dx, const Tensor& dz,
+                                        const Saved& saved, const BackwardOptions& options) const {
+    weight_gradient_into(recorder, BlockDiagonal(parameters_[0].gradient), dz, saved.x,
+                         gradient_options(saved, options));
+    if (dx) matmul_transposed_into(recorder, dx, dz, weight(), {.scale = saved.scale});
+}
+
+namespace {
+
+Shape first_shape(std::uint64_t in, std::uint64_t out, std::uint64_t blocks) {
+    const Block block = block_of(in, out, blocks);
+    return {blocks, std::min(block.in, block.out), block.in};
+}
+
+}  // namespace
+
+MonarchLinear::MonarchLinear(Recorder& recorder, std::uint64_t in, std::uint64_t out, std::uint64_t blocks,
+                             const LinearOptions& options)
+    : Linear(recorder, in, out, options,
+             {{"blkdiag1", first_shape(in, out, blocks)},
+              {"blkdiag2", {blocks, block_of(in, out, blocks).out, first_shape(in, out, blocks)[1]}}}) {}
+
+Monarch MonarchLinear::weight() const {
+    return {parameters_[0].working, parameters_[1].working};
+}
+
+void MonarchLinear::multiply(Recorder& recorder, const Tensor& out, const Tensor& x, const Epilogue& epilogue,
+                             Tensor* inner) const {
+    matmul_into(recorder, out, x, weight(), epilogue, inner);
+}
+
+void MonarchLinear::differentiate(Recorder& recorder, const Tensor& dx, const Tensor& dz, const Saved& saved,
+                                  const BackwardOptions& options) const {
+    const Monarch dw(parameters_[0].gradient, parameters_[1].gradient);
+    danaus::backward_into(recorder, {dx, dw}, dz, saved.x, weight(), saved.inner,
+                          gradient_options(saved, options));
+}
+
+SparseLinear24::SparseLinear24(Recorder& recorder, std::uint64_t in, std::uint64_t out,
+                               const SparseLinear24Options& sparse, const LinearOptions& options)
+    : Linear(recorder, in, out, options, {{"weight", {out, in}}}), schedule_(sparse.schedule) {
+    const bool dense = schedule_.dense_from() == 0 && schedule_.steps > 0;
+    SparseWeight24Options own = sparse.weight;
+    own.gradient.seed ^= ~options.seed;
+    weight_ = SparseWeight24(recorder, parameters_[0], own);
+    if (dense) weight_.set_sparse(recorder, false);
+    parameters_[0].masked_decay = {weight_.mask(), sparse.masked_decay, sparse.decay_form};
+    detail::check_parameter(recorder, "weight", parameters_[0]);
+}
+
+std::uint64_t SparseLinear24::kept() const {
+    return weight_.sparse() ? out() * detail::divide_up(in(), 4) * 2 : Linear::kept();
+}
+
+std::uint64_t SparseLinear24::bytes() const {
+    return weight_.sparse() ? weight_.compressed().bytes() : Linear::bytes();
+}
+
+void SparseLinear24::follow(const Optimizer& optimizer) {
+    UnbiasedOptions gradient = weight_.options().gradient;
+    gradient.step = optimizer.step_count();
+    weight_.set_gradient(gradient);
+}
+
+void SparseLinear24::after_step(Recorder& recorder, std::uint64_t step) {
+    if (schedule_.steps > 0 && step + 1 >= schedule_.dense_from()) weight_.set_sparse(recorder, false);
+    schedule_.refreshes_after(step) ? weight_.refresh(recorder) : weight_.recompress(recorder);
+}
+
+void SparseLinear24::multiply(Recorder& recorder, const Tensor& out, const Tensor& x,
+                              const Epilogue& epilogue, Tensor*) const {
+    weight_.matmul_into(recorder, out, x, epilogue);
+}
+
+void SparseLinear24::differentiate(Recorder& recorder, const Tensor& dx, const Tensor& dz, const Saved& saved,
+                                   const BackwardOptions& options) const {
+    SparseWeight24 drawn = weight_;
+    UnbiasedOptions gradient = weight_.options().gradient;
+    gradient.offset += options.draw * unbiased_blocks({out(), dz.elements() / out()}, gradient.pruning);
+    drawn.set_gradient(gradient);
+    drawn.weight_gradient_into(recorder, parameters_[0].gradient, dz, saved.x,
+                               gradient_options(saved, options));
+    if (dx) weight_.matmul_transposed_into(recorder, dx, dz, {.scale = saved.scale});
+}
+
+void SparseLinear24::add_to(SafetensorsWriter& writer, const std::string& name) const {
+    require(!writer.contains(name + ".bias"), "name: \"{}.bias\" was added before", name);
+    weight_.add_to(writer, name);
+    add_parameters(writer, name, 1);
+}
+
+std::function<void(Recorder&)> SparseLinear24::read_from(Stream& stream, const SafetensorsFile& file,
+                                                         const std::string& name) const {
+    return [bias = read_parameters(stream, file, name, 1),
+            weight = weight_.read_from(stream, file, name)](Recorder& recorder) {
+        bias(recorder);
+        weight(recorder);
+    };
+}
+
+}  // namespace danaus

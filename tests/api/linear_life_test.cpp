@@ -1,0 +1,319 @@
+// Linear layers beside their passes: first values, what they keep, files, the schedule of 2:4 layers, errors.
+#include "linear_oracle.hpp"
+#include "reference/error_bound.hpp"
+#include "reference/philox.hpp"
+#include "support/bits.hpp"
+#include "support/device.hpp"
+#include "support/operands.hpp"
+
+#include <cmath>
+#include <filesystem>
+#include <random>
+
+namespace danaus {
+namespace {
+
+using test::device;
+using test::expect_error;
+using test::first_difference;
+using test::make_linear;
+using test::Structure;
+using test::structures;
+
+TEST(Linear, DrawsItsFirstValuesFromOneStream) {
+    Stream stream(device());
+    for (const Structure structure : structures) {
+        const auto layer =
+            make_linear(structure, stream, 12, 9, {.type = DataType::f16, .seed = 77, .gain = 2.0f});
+        const bool two = structure == Structure::monarch;
+        const double gain = two ? std::sqrt(2.0) : 2.0;
+        std::uint64_t block = 0;
+        for (const Parameter& parameter : layer->parameters()) {
+            const bool bias = &parameter == &layer->parameters().back();
+            const Shape& shape = parameter.master.shape();
+            const double inputs = bias ? 12.0 : static_cast<double>(shape[shape.rank() - 1]);
+            const double bound = (bias ? 1.0 : gain) / std::sqrt(inputs);
+            std::vector<double> expected = reference::philox_uniform(77, block, parameter.master.elements());
+            for (double& value : expected) value = bound * (2.0 * value - 1.0);
+            const std::vector<float> master = download(stream, parameter.master);
+            EXPECT_EQ(reference::first_mismatch(master, expected, 1e-6, 1e-6), "") << structure;
+            EXPECT_EQ(parameter.working.type(), bias ? DataType::f32 : DataType::f16);
+            EXPECT_EQ(first_difference(download(stream, parameter.working),
+                                       reference::round_to(test::float_type(parameter.working.type()),
+                                                           std::span<const float>(master))),
+                      "");
+            block += philox_blocks(parameter.master.elements());
+        }
+        EXPECT_EQ(layer->parameters().size(), two ? 3u : 2u);
+    }
+}
+
+TEST(Linear, CountsWhatItKeeps) {
+    Stream stream(device());
+    const auto kept = [&](Structure structure, std::uint64_t in, std::uint64_t out) {
+        const auto layer = make_linear(structure, stream, in, out, {.bias = false, .type = DataType::f16});
+        if (structure != Structure::sparse24) {
+            EXPECT_EQ(layer->bytes(), layer->kept() * 2);
+        }
+        return layer->kept();
+    };
+    EXPECT_EQ(kept(Structure::dense, 12, 24), 288u);
+    EXPECT_EQ(kept(Structure::block_diagonal, 12, 24), 96u);
+    EXPECT_EQ(kept(Structure::monarch, 12, 24), 3u * (4 * 4 + 8 * 4));
+    EXPECT_EQ(kept(Structure::monarch, 24, 12), 3u * (4 * 8 + 4 * 4));
+    EXPECT_EQ(kept(Structure::sparse24, 12, 24), 144u);
+    SparseLinear24 layer(stream, 32, 8, {}, {.type = DataType::f16});
+    EXPECT_EQ(layer.bytes(), 8u * (16 * 2 + 4));
+    layer.weight().set_sparse(stream, false);
+    EXPECT_EQ(layer.kept(), 256u);
+    EXPECT_EQ(layer.bytes(), 512u);
+}
+
+std::filesystem::path temporary_file() {
+    return std::filesystem::temp_directory_path() /
+           ("danaus_linear_" + std::to_string(std::random_device()()) + ".safetensors");
+}
+
+// Masters, working copies, and of a 2:4 layer mask and values.
+std::vector<float> state_of(Stream& stream, const Linear& layer) {
+    std::vector<float> all;
+    const auto add = [&](const std::vector<float>& values) {
+        all.insert(all.end(), values.begin(), values.end());
+    };
+    for (const Parameter& parameter : layer.parameters())
+        add(download(stream, parameter.master)), add(download(stream, parameter.working));
+    if (const auto* sparse = dynamic_cast<const SparseLinear24*>(&layer)) {
+        add(download(stream, to_dense(stream, sparse->weight().compressed())));
+        for (const std::uint32_t word : download_u32(stream, sparse->weight().mask()))
+            all.push_back(static_cast<float>(word));
+    }
+    return all;
+}
+
+TEST(Linear, IsSavedAndLoadedWholeOrNotAtAll) {
+    Stream stream(device());
+    const auto path = temporary_file(), other = temporary_file();
+    const Tensor x = upload(stream, test::random_values(5 * 12, 9), {5, 12}, DataType::f16);
+    for (const Structure structure : structures) {
+        const LinearOptions options{.type = DataType::f16, .seed = 1};
+        const auto saved = make_linear(structure, stream, 12, 9, options);
+        const char* weight = structure == Structure::monarch ? "blkdiag1" : "weight";
+        SafetensorsWriter writer;
+        saved->add_to(writer, "up");
+        expect_error(ErrorKind::invalid_argument, {"up.", "before"}, [&] { saved->add_to(writer, "up"); });
+        const auto spoil = [&](const std::string& name, const std::function<void(SafetensorsWriter&)>& add) {
+            SafetensorsWriter bad;
+            saved->add_to(bad, "good");
+            add(bad);
+            bad.save(stream, other);
+            const SafetensorsFile opened(other);
+            const auto target = make_linear(structure, stream, 12, 9, {.type = DataType::f16, .seed = 2});
+            const std::vector<float> before = state_of(stream, *target);
+            expect_error(ErrorKind::invalid_argument, {name},
+                         [&] { target->load_from(stream, opened, "bad"); });
+            EXPECT_EQ(first_difference(state_of(stream, *target), before), "") << structure << name;
+        };
+        // Everything but one tensor, which is missing, of another shape or type, or not finite.
+        for (const std::string& broken : {std::string(weight), std::string("bias")})
+            for (const int how : {0, 1, 2, 3})
+                spoil("bad." + broken, [&](SafetensorsWriter& bad) {
+                    std::size_t i = 0;
+                    for (const char* name :
+                         {weight, structure == Structure::monarch ? "blkdiag2" : "bias", "bias"}) {
+                        if (i == saved->parameters().size()) break;
+                        const Tensor& master = saved->parameters()[i++].master;
+                        if (name != broken) {
+                            bad.add(std::string("bad.") + name, master);
+                            continue;
+                        }
+                        std::vector<float> values = download(stream, master);
+                        if (how == 1) bad.add("bad." + broken, master.reshape({1, master.elements()}));
+                        if (how == 2) bad.add("bad." + broken, convert(stream, master, DataType::f16));
+                        values.back() = std::nanf("");
+                        if (how == 3) bad.add("bad." + broken, upload(stream, values, master.shape()));
+                    }
+                    if (const auto* sparse = dynamic_cast<SparseLinear24*>(saved.get()))
+                        bad.add("bad.mask", sparse->weight().mask());
+                });
+        writer.save(stream, path);
+        const auto loaded = make_linear(structure, stream, 12, 9, {.type = DataType::f16, .seed = 2});
+        const std::vector<float> before = state_of(stream, *loaded);
+        {
+            // Cut behind the header, while it is open.
+            std::filesystem::copy_file(path, other, std::filesystem::copy_options::overwrite_existing);
+            const SafetensorsFile cut(other);
+            std::filesystem::resize_file(other, std::filesystem::file_size(other) - 4);
+            expect_error(ErrorKind::file, {other.filename().string()},
+                         [&] { loaded->load_from(stream, cut, "up"); });
+            EXPECT_EQ(first_difference(state_of(stream, *loaded), before), "") << structure;
+        }
+        loaded->load_from(stream, SafetensorsFile(path), "up");
+        EXPECT_EQ(first_difference(state_of(stream, *loaded), state_of(stream, *saved)), "") << structure;
+        EXPECT_EQ(first_difference(download(stream, loaded->forward(stream, x)),
+                                   download(stream, saved->forward(stream, x))),
+                  "");
+        std::filesystem::remove(path);
+        std::filesystem::remove(other);
+    }
+}
+
+TEST(SparseLinear24, FollowsItsSchedule) {
+    Stream stream(device());
+    const SparseSchedule schedule{.steps = 12, .refresh_every = 3, .dense_fraction = 0.5};
+    SparseLinear24 layer(stream, 16, 16, {.schedule = schedule}, {.seed = 1});
+    const Tensor& master = layer.parameters()[0].master;
+    const auto mask = [&] { return download_u32(stream, layer.weight().mask()); };
+    for (std::uint64_t step = 0; step < 12; ++step) {
+        EXPECT_EQ(layer.weight().sparse(), step < 6) << step;
+        const auto before = mask();
+        test::set_parameter(stream, layer, 0, test::random_values(256, 20 + static_cast<unsigned>(step)));
+        layer.after_step(stream, step);
+        EXPECT_EQ(mask() == before, (step + 1) % 3 != 0) << step;
+        if (step + 1 >= 6) continue;
+        EXPECT_EQ(first_difference(download(stream, to_dense(stream, layer.weight().compressed())),
+                                   download(stream, apply_mask(stream, master, layer.weight().mask()))),
+                  "");
+    }
+    const Tensor x = upload(stream, test::random_values(64, 1), {4, 16});
+    EXPECT_EQ(
+        first_difference(download(stream, layer.forward(stream, x)),
+                         download(stream, matmul(stream, x, master, {.bias = layer.parameters()[1].master}))),
+        "");
+    const SparseLinear24 dense(stream, 8, 8, {.schedule = {.steps = 5, .dense_fraction = 1.0}});
+    EXPECT_FALSE(dense.weight().sparse());
+    SparseLinear24 endless(stream, 8, 8);
+    endless.after_step(stream, 1000000);
+    EXPECT_TRUE(endless.weight().sparse());
+}
+
+TEST(SparseLinear24, PrunesGradientsByNumbersOfItsOwn) {
+    Stream stream(device());
+    SparseLinear24 layer(stream, 12, 8, {.weight = {.gradient = {.seed = 5}}, .masked_decay = 1e-3f},
+                         {.seed = 6});
+    EXPECT_EQ(layer.weight().options().gradient.seed, 5 ^ ~std::uint64_t{6});
+    EXPECT_EQ(layer.parameters()[0].masked_decay.factor, 1e-3f);
+    EXPECT_TRUE(layer.parameters()[0].masked_decay.mask.buffer() == layer.weight().mask().buffer());
+    const Tensor x = upload(stream, test::random_values(40 * 12, 1), {40, 12}),
+                 dy = upload(stream, test::random_values(40 * 8, 2), {40, 8});
+    Linear::Saved saved;
+    static_cast<void>(layer.forward(stream, x, {}, &saved));
+    const auto gradient = [&](std::uint64_t draw) {
+        layer.backward_into(stream, {}, dy, saved, {.draw = draw});
+        return download(stream, layer.parameters()[0].gradient);
+    };
+    const auto by_hand = [&](const UnbiasedOptions& options) {
+        return download(stream,
+                        weight_gradient(stream, compress_unbiased(stream, dy.transpose(), options), x));
+    };
+    UnbiasedOptions numbers = layer.weight().options().gradient;
+    const auto first = gradient(0);
+    EXPECT_EQ(first_difference(first, by_hand(numbers)), "");
+    numbers.offset = 3 * unbiased_blocks({8, 40}, numbers.pruning);
+    EXPECT_EQ(first_difference(gradient(3), by_hand(numbers)), "");
+    EXPECT_NE(first_difference(gradient(3), first), "");
+    // And they change with an optimizer's steps, while the layer's own offset stays.
+    const Optimizer optimizer(stream, layer.parameters(), AdamWOptions{});
+    layer.follow(optimizer);
+    EXPECT_EQ(first_difference(gradient(0), first), "");
+    optimizer.step(stream);
+    EXPECT_NE(first_difference(gradient(0), first), "");
+}
+
+// The manual's loop: every structure learns what another of its kind does.
+TEST(Linear, TrainingLoopsNeedNotAskWhichStructureItIs) {
+    Stream stream(device());
+    constexpr std::size_t in = 12, out = 12, tokens = 32;
+    constexpr std::uint64_t steps = 60;
+    const Tensor x = upload(stream, test::random_values(tokens * in, 1), {tokens, in});
+    for (const Structure structure : structures) {
+        std::vector<float> target = download(
+            stream, make_linear(structure, stream, in, out, {.seed = 1, .gain = 3.0f})->forward(stream, x));
+        for (float& value : target) value = -value;
+        const Tensor minus_target = upload(stream, target, {tokens, out});
+        std::unique_ptr<Linear> layer = make_linear(structure, stream, in, out, {.seed = 2});
+        if (structure == Structure::sparse24)
+            layer = std::make_unique<SparseLinear24>(
+                stream, in, out, SparseLinear24Options{.schedule = {.steps = steps, .refresh_every = 5}},
+                LinearOptions{.seed = 2});
+        const Optimizer optimizer(stream, layer->parameters(), AdamWOptions{.learning_rate = 0.03f});
+        layer->follow(optimizer);
+        const auto distance = [&](const Tensor& y) {
+            return download(stream, global_norm(stream, {{y}}))[0];
+        };
+        float first = 0.0f, last = 0.0f;
+        for (std::uint64_t step = 0; step < steps; ++step) {
+            Linear::Saved saved;
+            const Tensor error = layer->forward(stream, x, {.residual = minus_target}, &saved);
+            layer->backward_into(stream, {}, error, saved);
+            optimizer.step(stream);
+            layer->after_step(stream, step);
+            if (step == 0) first = distance(error);
+            if (step + 1 == steps) last = distance(error);
+        }
+        EXPECT_LT(last, 0.3f * first) << structure;
+    }
+}
+
+TEST(Linear, RefusesWrongArguments) {
+    Stream stream(device());
+    const auto fails = [](const std::vector<std::string>& parts, const std::function<void()>& action) {
+        expect_error(ErrorKind::invalid_argument, parts, action);
+    };
+    const auto made = [&](std::uint64_t in, std::uint64_t out, const LinearOptions& options) {
+        return [&, in, out, options] { DenseLinear(stream, in, out, options); };
+    };
+    fails({"in, out: 0 and 4"}, made(0, 4, {}));
+    fails({"in, out: 4 and 0"}, made(4, 0, {}));
+    fails({"type: i32"}, made(4, 4, {.type = DataType::i32}));
+    fails({"gradient: bf16", "f16"}, made(4, 4, {.type = DataType::f16, .gradient = DataType::bf16}));
+    fails({"gain: -1"}, made(4, 4, {.gain = -1.0f}));
+    fails({"gain: nan"}, made(4, 4, {.gain = std::nanf("")}));
+    for (const std::uint64_t blocks : {0u, 4u, 5u}) {
+        fails({"blocks: " + std::to_string(blocks), "in (12)", "out (9)"},
+              [&] { BlockDiagonalLinear(stream, 12, 9, blocks); });
+        fails({"blocks: " + std::to_string(blocks), "in (12)", "out (9)"},
+              [&] { MonarchLinear(stream, 12, 9, blocks); });
+    }
+    fails({"dense_fraction"}, [&] { SparseLinear24(stream, 8, 8, {.schedule = {.dense_fraction = 2.0}}); });
+    fails({"masked_decay", "-1"}, [&] { SparseLinear24(stream, 8, 8, {.masked_decay = -1.0f}); });
+
+    const DenseLinear layer(stream, 8, 6);
+    const Tensor x(device(), DataType::f32, {5, 8}), y(device(), DataType::f32, {5, 6});
+    const auto forward = [&](const Tensor& in, const Epilogue& epilogue) {
+        return [&, in, epilogue] { static_cast<void>(layer.forward(stream, in, epilogue)); };
+    };
+    fails({"x", "null"}, forward({}, {}));
+    fails({"x: shape (5, 6)", "8"}, forward(y, {}));
+    fails({"x: type f16", "f32"}, forward(Tensor(device(), DataType::f16, {5, 8}), {}));
+    fails({"epilogue.bias"}, forward(x, {.bias = layer.parameters()[1].master}));
+    fails({"accumulate"}, forward(x, {.accumulate = true}));
+    fails({"out: shape (5, 8)", "(5, 6)"}, [&] { layer.forward_into(stream, x, x); });
+    Linear::Saved saved;
+    static_cast<void>(layer.forward(stream, x, {.activation = Activation::relu}, &saved));
+    stream.finish();
+    const std::uint64_t submissions = stream.submissions();
+    const auto backward = [&](const Tensor& dx, const Tensor& dy, const Linear::Saved& of) {
+        return [&, dx, dy, of] { layer.backward_into(stream, dx, dy, of); };
+    };
+    fails({"saved.x", "null"}, backward({}, y, {}));
+    fails({"dy", "null"}, backward({}, {}, saved));
+    fails({"dy: shape (5, 8)", "(5, 6)"}, backward({}, x, saved));
+    fails({"dy: type f16"}, backward({}, Tensor(device(), DataType::f16, {5, 6}), saved));
+    fails({"dx: shape (5, 6)"}, backward(Tensor(device(), DataType::f32, {5, 6}), y, saved));
+    fails({"dx", "overlaps", "saved.x"}, backward(x, y, saved));
+    const Tensor shared(device(), DataType::f32, {40});
+    fails({"dx", "overlaps dy"},
+          backward(shared.reshape({5, 8}), shared.slice(0, 0, 30).reshape({5, 6}), saved));
+    Linear::Saved without = saved;
+    without.aux = {};
+    fails({"saved.aux", "null"}, backward({}, y, without));
+    const MonarchLinear monarch(stream, 8, 6, 2);
+    Linear::Saved foreign = saved;
+    foreign.inner = x;
+    fails({"inner", "(5, 8)", "(5, 6)"}, [&] { monarch.backward_into(stream, {}, y, foreign); });
+    EXPECT_EQ(stream.submissions(), submissions);
+    static_cast<void>(layer.backward(stream, y, saved));
+}
+
+}  // namespace
+}  // namespace danaus

@@ -1,0 +1,89 @@
+#include "linear_oracle.hpp"
+
+#include "reference/block_diagonal.hpp"
+#include "reference/monarch.hpp"
+#include "reference/transposable.hpp"
+#include "support/operands.hpp"
+
+#include <algorithm>
+#include <cmath>
+
+namespace danaus::test {
+
+using reference::Matrix;
+using reference::Tensor3;
+
+std::ostream& operator<<(std::ostream& out, Structure structure) {
+    constexpr const char* names[] = {"dense", "block-diagonal", "Monarch", "2:4"};
+    return out << names[static_cast<std::size_t>(structure)];
+}
+
+std::unique_ptr<Linear> make_linear(Structure structure, Recorder& recorder, std::uint64_t in,
+                                    std::uint64_t out, const LinearOptions& options) {
+    switch (structure) {
+        case Structure::dense:
+            return std::make_unique<DenseLinear>(recorder, in, out, options);
+        case Structure::block_diagonal:
+            return std::make_unique<BlockDiagonalLinear>(recorder, in, out, blocks, options);
+        case Structure::monarch:
+            return std::make_unique<MonarchLinear>(recorder, in, out, blocks, options);
+        case Structure::sparse24:
+            break;
+    }
+    const SparseLinear24Options sparse{.weight = {.prune_gradient = false}};
+    return std::make_unique<SparseLinear24>(recorder, in, out, sparse, options);
+}
+
+Weights weights_of(Stream& stream, Structure structure, const Linear& layer) {
+    Weights weights{structure, layer.in(), layer.out(), {}};
+    for (std::size_t i = 0; i < (structure == Structure::monarch ? 2u : 1u); ++i) {
+        const std::vector<float> master = download(stream, layer.parameters()[i].master);
+        weights.factors.push_back(reference::to_double(
+            reference::round_to(float_type(layer.type()), std::span<const float>(master))));
+        if (structure != Structure::sparse24) continue;
+        const Matrix w(layer.out(), layer.in(), master);
+        weights.factors[0] = reference::apply_mask(Matrix(layer.out(), layer.in(), weights.factors[0]),
+                                                   reference::select_transposable_mask(w))
+                                 .data;
+    }
+    return weights;
+}
+
+Weights absolute(Weights weights) {
+    for (std::vector<double>& factor : weights.factors)
+        for (double& value : factor) value = std::abs(value);
+    return weights;
+}
+
+namespace {
+
+reference::Monarch monarch_of(const Weights& w) {
+    const std::size_t p = w.in / blocks, s = w.out / blocks, q = std::min(p, s);
+    return {Tensor3(blocks, q, p, w.factors[0]), Tensor3(blocks, s, q, w.factors[1])};
+}
+
+}  // namespace
+
+Matrix dense(const Weights& w) {
+    if (w.structure == Structure::block_diagonal)
+        return reference::to_dense(
+            reference::BlockDiagonal{Tensor3(blocks, w.out / blocks, w.in / blocks, w.factors[0])});
+    if (w.structure == Structure::monarch) return reference::to_dense(monarch_of(w));
+    return {w.out, w.in, w.factors[0]};
+}
+
+std::vector<std::vector<double>> gradients(const Weights& w, const Matrix& dz, const Matrix& x) {
+    if (w.structure == Structure::block_diagonal) return {reference::weight_gradient(dz, x, blocks).data};
+    if (w.structure == Structure::monarch) {
+        const auto both = reference::monarch_backward(dz, x, monarch_of(w));
+        return {both.dw1.data, both.dw2.data};
+    }
+    return {reference::weight_gradient(dz, x).data};
+}
+
+void set_parameter(Stream& stream, const Linear& layer, std::size_t i, const std::vector<float>& values) {
+    upload_into(stream, layer.parameters()[i].master, values);
+    refresh_working(stream, layer.parameters()[i]);
+}
+
+}  // namespace danaus::test
