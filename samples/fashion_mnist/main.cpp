@@ -4,6 +4,7 @@
 #include "train.hpp"
 
 #include <algorithm>
+#include <cmath>
 #include <cstdio>
 #include <exception>
 #include <filesystem>
@@ -63,6 +64,8 @@ TrainOptions plan(const danaus::Device& device, const Dataset& data, const Optio
 int run(const Options& options) {
     const std::vector<Arm> arms = chosen_arms(options);
     const bool decays = std::any_of(arms.begin(), arms.end(), [](const Arm& arm) { return arm.decay; });
+    if (options.decay && !(std::isfinite(*options.decay) && *options.decay >= 0.0f))
+        throw std::runtime_error(fmt::format("--decay: {}, a number of 0 or more is needed", *options.decay));
     if (options.decay && !decays)
         throw std::runtime_error("--decay: none of the arms decays; --arm transposable does");
     const Dataset data = load_dataset(options.data);
@@ -97,6 +100,7 @@ int run(const Options& options) {
     for (const Arm& arm : arms) {
         if (arm.decay && !decay) {
             summary.warm_up = warm_up(device, data, arm, train_options);
+            if (!summary.warm_up) fmt::print("  too few steps for a warm-up: pruned weights do not decay\n");
             decay = summary.warm_up ? summary.warm_up->chosen.decay : 0.0f;
         }
         summary.arms.push_back(train(device, data, arm, train_options, decay.value_or(0.0f)));
@@ -133,12 +137,14 @@ int main(int argc, char** argv) {
     app.add_flag("--short", options.short_run, "a few steps of each arm: checks that everything runs");
     auto* const all = app.add_flag("--all", options.all, "every arm of the table below");
     app.add_option("--arm", options.names, "this arm alone; may be repeated")->excludes(all);
-    app.add_option("--decay", options.decay, "λ of pruned weights, instead of a warm-up that chooses it")
-        ->check(CLI::NonNegativeNumber);
+    app.add_option("--decay", options.decay, "λ of pruned weights, instead of a warm-up that chooses it");
     std::string table = "arms (* without --all or --arm):\n";
     for (const Arm& arm : all_arms())
         table += fmt::format("  {} {:<14} {}\n", arm.everyday ? '*' : ' ', arm.name, arm.about);
     app.footer(table);
+    app.failure_message([](const CLI::App*, const CLI::Error& error) {
+        return fmt::format("fashion_mnist: {} (--help lists the options)\n", error.what());
+    });
     CLI11_PARSE(app, argc, argv);
     try {
         return run(options);

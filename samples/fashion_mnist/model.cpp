@@ -9,8 +9,9 @@ namespace {
 constexpr std::uint64_t monarch_blocks = 4;
 
 // Uniform with variance gain² / fan_in: √2 in front of a ReLU, 1 where nothing follows but another factor.
-// The master of a 2:4 layer starts smaller (the customary ±1/√fan_in), so that gradients decide soon which
-// entries are the largest.
+// The master of a row-wise 2:4 layer starts smaller (the customary ±1/√fan_in), so that gradients decide soon
+// which entries are the largest. With transposable masks it starts as the dense layer does: flip rates are
+// compared with those of a dense run.
 constexpr float relu_gain = 1.41421356f, sparse_gain = 0.57735027f;
 
 Parameter uniform_parameter(Recorder& recorder, const Shape& shape, std::uint64_t fan_in, std::uint64_t seed,
@@ -32,7 +33,8 @@ public:
     LinearLayer(Recorder& recorder, const Hidden& hidden, std::uint64_t in, std::uint64_t out,
                 std::uint64_t seed) {
         const bool sparse = hidden.structure == Structure::sparse24;
-        parameters = {uniform_parameter(recorder, {out, in}, in, seed, sparse ? sparse_gain : relu_gain),
+        const float gain = sparse && !hidden.transposable ? sparse_gain : relu_gain;
+        parameters = {uniform_parameter(recorder, {out, in}, in, seed, gain),
                       zero_parameter(recorder, {out})};
         SparseWeight24Options options;
         options.transposable = !sparse || hidden.transposable;

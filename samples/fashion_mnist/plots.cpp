@@ -44,8 +44,8 @@ public:
              {std::pair{"png", fmt::format("pngcairo size {},520 font 'sans,11'", width)},
               std::pair{"svg", fmt::format("svg size {},520 font 'sans,13' background '#ffffff'", width)}})
             out << fmt::format(
-                "reset\nset terminal {} noenhanced\nset output '{}.{}'\nset grid lc rgb '#dddddd'\n"
-                "set border 3\nset tics nomirror\nset multiplot layout 1,{} title \"{}\"\n{}"
+                "reset\nset terminal {}\nset output '{}.{}'\nset grid lt 1 lw 1 lc rgb '#dddddd'\n"
+                "set border 3\nset tics nomirror\nset multiplot layout 1,{} title \"{}\" noenhanced\n{}"
                 "unset multiplot\n",
                 terminal, name_, ending, panels_, title_, body_);
         out.close();
@@ -67,13 +67,16 @@ private:
     int panels_, count_ = 0;
 };
 
-// An arm has the same colour in every picture and every run.
-std::string colour(std::string_view arm) {
+// An arm looks the same in every picture and every run. Until its end a dense finish is the arm before it:
+// dashes let both be seen.
+std::string look(std::string_view arm, const char* with, int point = 7) {
     static constexpr std::array colours{"#4477aa", "#ee6677", "#228833", "#aa3377",
-                                        "#ccbb44", "#66ccee", "#999999"};
+                                        "#ccbb44", "#44bbee", "#999999"};
     std::size_t i = 0;
     while (i < all_arms().size() && all_arms()[i].name != arm) ++i;
-    return fmt::format("lw 2 lc rgb '{}'", colours[i % colours.size()]);
+    const bool dashed = i < all_arms().size() && all_arms()[i].dense_fraction > 0.0;
+    return fmt::format("{} lw 2 pt {} lc rgb '{}'{}", with, dashed ? 6 : point, colours[i % colours.size()],
+                       dashed ? " dt (8,8)" : "");
 }
 
 std::string draw_curves(const Summary& summary, const std::filesystem::path& folder,
@@ -81,53 +84,57 @@ std::string draw_curves(const Summary& summary, const std::filesystem::path& fol
     Picture picture("curves", fmt::format("Fashion-MNIST, 784-512-512-10, {}", summary.device), 2);
     picture.set(
         "set key top right\nset xlabel 'epoch'\nset title 'training loss (mean of the steps before)'");
-    for (const Result& arm : summary.arms)
-        picture.curve(arm.loss, 1.0, "lines " + colour(arm.name), arm.name);
+    for (const Result& arm : summary.arms) picture.curve(arm.loss, 1.0, look(arm.name, "lines"), arm.name);
     picture.end_panel();
     picture.set("set key bottom right\nset title 'test accuracy, %'");
     for (const Result& arm : summary.arms)
-        picture.curve(arm.accuracy, 100.0, "linespoints pt 7 " + colour(arm.name), arm.name);
+        picture.curve(arm.accuracy, 100.0, look(arm.name, "linespoints"), arm.name);
     picture.end_panel();
     return picture.draw(folder, drawn);
 }
 
+void add_warm_up(Picture& picture, const WarmUp& warm_up) {
+    Curve ratios;
+    for (const danaus::DecayTrial& trial : warm_up.trials)
+        ratios.push_back({static_cast<double>(trial.decay), warm_up.ratio(trial)});
+    picture.set(
+        fmt::format("unset arrow\nunset label\nunset logscale y\nset format y '%g'\nset yrange [0:*]\n"
+                    "set logscale x\nset format x '10^{{%T}}'\nset xlabel 'decay factor λ'\n"
+                    "set title 'μ: flips in a warm-up of {0} steps ÷ those of a dense one'\n"
+                    "set object rectangle from graph 0, first {1} to graph 1, first {2} behind "
+                    "fc rgb '#e3eed8' fs solid noborder\n"
+                    "set label 'masks should settle like this' at graph 0.03, first {1} "
+                    "offset 0,0.8 tc rgb '#5a7d3a'\nset key bottom left",
+                    warm_up.steps, least_ratio, most_ratio));
+    picture.curve(ratios, 1.0, look("transposable", "linespoints"), "tried");
+    picture.curve({{static_cast<double>(warm_up.chosen.decay), warm_up.ratio(warm_up.chosen)}}, 1.0,
+                  "points pt 6 ps 2.5 lw 2 lc rgb '#222222'",
+                  fmt::format("chosen: λ = {:g}", warm_up.chosen.decay));
+    picture.end_panel();
+}
+
 std::string draw_flips(const Summary& summary, const std::filesystem::path& folder,
                        std::vector<std::filesystem::path>& drawn) {
-    const auto& warm_up = summary.warm_up;
     Picture picture("flips", fmt::format("Transposable 2:4 masks on Fashion-MNIST, {}", summary.device),
-                    warm_up ? 2 : 1);
+                    summary.warm_up ? 2 : 1);
     picture.set(
-        "set key top right\nset xlabel 'epoch'\nset yrange [0:*]\n"
-        "set title 'mask entries that flip at a refresh, %'");
+        "set key bottom left\nset xlabel 'epoch'\nset logscale y\nset format y '%g'\n"
+        "set title 'flip rate: mask entries that change at a refresh, %'");
     for (const Result& arm : summary.arms) {
         const Hidden& hidden = find_arm(arm.name).hidden;
-        if (hidden.width != 512 || !(hidden.transposable || hidden.structure == Structure::dense)) continue;
+        const bool observed = hidden.structure == Structure::dense && hidden.width == Hidden().width;
+        if (!hidden.transposable && !observed) continue;
         if (arm.dense_from > 0.0)
-            picture.set(fmt::format("set arrow from {0}, graph 0 to {0}, graph 1 nohead dt 3 {1}",
-                                    arm.dense_from, colour(arm.name)));
-        const bool observed = hidden.structure == Structure::dense;
-        picture.curve(arm.flips, 100.0, (observed ? "lines dt 2 " : "lines ") + colour(arm.name),
+            picture.set(
+                fmt::format("set arrow from {0}, graph 0 to {0}, graph 1 nohead back dt 3 lw 2 lc rgb "
+                            "'#999999'\nset label '{1} turns dense ' at {0}, graph 0.97 right "
+                            "tc rgb '#666666'",
+                            arm.dense_from, arm.name));
+        picture.curve(arm.flips, 100.0, look(arm.name, "lines"),
                       observed ? "dense, mask only observed" : arm.name);
     }
     picture.end_panel();
-    if (warm_up) {
-        picture.set(
-            "unset arrow\nset logscale x\nset format x '%g'\nset xlabel 'decay factor λ'\n"
-            "set key bottom left");
-        picture.set(
-            fmt::format("set title 'warm-up of {} steps: flips against a dense run, μ'", warm_up->steps));
-        picture.set(
-            fmt::format("set object rectangle from graph 0, first {} to graph 1, first {} behind "
-                        "fc rgb '#eef3e6' fs noborder",
-                        least_ratio, most_ratio));
-        Curve ratios;
-        for (const danaus::DecayTrial& trial : warm_up->trials)
-            ratios.push_back({static_cast<double>(trial.decay), warm_up->ratio(trial)});
-        picture.curve(ratios, 1.0, "linespoints pt 7 " + colour("transposable"), "tried");
-        picture.curve({{static_cast<double>(warm_up->chosen.decay), warm_up->ratio(warm_up->chosen)}}, 1.0,
-                      "points pt 6 ps 2.5 lw 2 lc rgb '#222222'", "chosen");
-        picture.end_panel();
-    }
+    if (summary.warm_up) add_warm_up(picture, *summary.warm_up);
     return picture.draw(folder, drawn);
 }
 

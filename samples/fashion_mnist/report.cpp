@@ -76,6 +76,15 @@ void print_table(const Summary& summary) {
         fmt::print("  {} steps instead of a full run: the accuracies above are no claim.\n", summary.steps);
 }
 
+namespace {
+
+// 0.001f as 0.001: the shortest number that reads back as the same float.
+double decimal(float value) {
+    return std::stod(fmt::format("{}", value));
+}
+
+}  // namespace
+
 void write_summary(const Summary& summary, const std::filesystem::path& folder) {
     nlohmann::ordered_json json;
     json["device"] = summary.device;
@@ -96,7 +105,7 @@ void write_summary(const Summary& summary, const std::filesystem::path& folder) 
         item["test_accuracy"] = arm.test_accuracy;
         item["ms_per_step"] = arm.ms_per_step;
         item["multiply_vs_dense"] = arm.multiply_ratio;
-        item["decay"] = arm.decay;
+        item["decay"] = decimal(arm.decay);
         for (const auto& [key, curve] : {std::pair{"loss", &arm.loss}, std::pair{"accuracy", &arm.accuracy},
                                          std::pair{"flip_rate", &arm.flips}})
             for (const Point& point : *curve) item[key].push_back({point.epoch, point.value});
@@ -107,9 +116,10 @@ void write_summary(const Summary& summary, const std::filesystem::path& folder) 
         item["steps"] = warm_up->steps;
         item["dense_flip_rate"] = warm_up->dense_flip_rate;
         for (const danaus::DecayTrial& trial : warm_up->trials)
-            item["trials"].push_back(
-                {{"decay", trial.decay}, {"flip_rate", trial.flip_rate}, {"mu", warm_up->ratio(trial)}});
-        item["decay"] = warm_up->chosen.decay;
+            item["trials"].push_back({{"decay", decimal(trial.decay)},
+                                      {"flip_rate", trial.flip_rate},
+                                      {"mu", warm_up->ratio(trial)}});
+        item["decay"] = decimal(warm_up->chosen.decay);
         item["mu"] = warm_up->ratio(warm_up->chosen);
         item["settled"] = warm_up->settled;
     }
