@@ -17,7 +17,7 @@ using Clock = std::chrono::steady_clock;
 constexpr std::uint64_t report_steps = 39;
 
 // λ that the warm-up tries. Gradients of a mean loss are small, and λ·w is compared with them.
-constexpr std::array decays{1e-5f, 3e-5f, 1e-4f, 3e-4f, 1e-3f, 3e-3f};
+constexpr std::array decays{1e-4f, 2e-4f, 4e-4f, 8e-4f, 1.6e-3f, 3.2e-3f};
 // A full run warms up for five refreshes; short ones do with a sixth of their steps, at least one refresh.
 constexpr std::uint64_t most_warm_up_refreshes = 5;
 
@@ -96,7 +96,7 @@ std::optional<WarmUp> warm_up(const Device& device, const Dataset& data, const A
         Trainer trainer(device, data, trial, options, decay);
         while (trainer.steps_done() < result.steps) {
             trainer.step();
-            progress.update(++done, dense_fraction == 1.0 ? "dense" : fmt::format("λ = {:.0e}", decay));
+            progress.update(++done, dense_fraction == 1.0 ? "dense" : fmt::format("λ = {:g}", decay));
         }
         return mean(trainer.flips());
     };
