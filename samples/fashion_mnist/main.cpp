@@ -32,7 +32,7 @@ struct Options {
 constexpr std::uint64_t short_steps = 60;
 constexpr std::uint64_t fewest_steps = 10;
 
-// In the order of the table, so that colours and the arm that others are compared with come first.
+// In the order of the table: the arm that others are compared with comes first.
 std::vector<Arm> chosen_arms(const Options& options) {
     for (const std::string& name : options.names) (void)find_arm(name);
     std::vector<Arm> arms;

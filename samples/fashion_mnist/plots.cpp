@@ -52,8 +52,6 @@ public:
         out.close();
         if (!out) return script.string() + " cannot be written";
         const auto png = folder / (name_ + ".png");
-        std::error_code error;
-        std::filesystem::remove(png, error);
         std::string quoted = "'";
         for (const char c : folder.string()) quoted += c == '\'' ? std::string("'\\''") : std::string(1, c);
         const std::string command = fmt::format("cd {0}' && gnuplot {1}.gp >{1}.log 2>&1", quoted, name_);
@@ -85,10 +83,14 @@ std::string draw_curves(const Summary& summary, const std::filesystem::path& fol
                         std::vector<std::filesystem::path>& drawn) {
     Picture picture("curves", fmt::format("Fashion-MNIST, 784-512-512-10, {}", summary.device), 2);
     picture.set(
-        "set key top right\nset xlabel 'epoch'\nset title 'training loss (mean of the steps before)'");
+        "set key top right\nset xlabel 'epoch'\nset title 'training loss (mean of the steps before)'\n"
+        "set logscale y\nset autoscale yfix\n"
+        "set ytics (0.1,0.15,0.2,0.25,0.3,0.4,0.5,0.6,0.8,1,1.5,2)");
     for (const Result& arm : summary.arms) picture.curve(arm.loss, 1.0, look(arm.name, false), arm.name);
     picture.end_panel();
-    picture.set("set key bottom right\nset title 'test accuracy, %'");
+    picture.set(
+        "set key bottom right\nset title 'test accuracy, %'\n"
+        "unset logscale y\nset autoscale y\nset ytics auto");
     for (const Result& arm : summary.arms) picture.curve(arm.accuracy, 100.0, look(arm.name, true), arm.name);
     picture.end_panel();
     return picture.draw(folder, drawn);
@@ -162,11 +164,15 @@ std::string draw_flips(const Summary& summary, const std::filesystem::path& fold
 
 std::string draw(const Summary& summary, const std::filesystem::path& folder,
                  std::vector<std::filesystem::path>& drawn) {
-    std::string problem = draw_curves(summary, folder, drawn);
-    bool transposable = false;
-    for (const Result& arm : summary.arms) transposable |= find_arm(arm.name).hidden.transposable;
-    if (problem.empty() && transposable) problem = draw_flips(summary, folder, drawn);
-    return problem;
+    // What an earlier run left here would be taken for this one's.
+    std::error_code error;
+    for (const char* name : {"curves", "flips"})
+        for (const char* ending : {".png", ".svg", ".gp", ".log"})
+            std::filesystem::remove(folder / (std::string(name) + ending), error);
+    const std::string problem = draw_curves(summary, folder, drawn);
+    const bool masks = std::any_of(summary.arms.begin(), summary.arms.end(),
+                                   [](const Result& arm) { return find_arm(arm.name).hidden.transposable; });
+    return problem.empty() && masks ? draw_flips(summary, folder, drawn) : problem;
 }
 
 }  // namespace sample
