@@ -26,8 +26,8 @@ public:
         blocks_ += fmt::format("$data{} << EOD\n", count_);
         for (const Point& point : points) blocks_ += fmt::format("{} {}\n", point.epoch, scale * point.value);
         blocks_ += "EOD\n";
-        curves_ += fmt::format("{}$data{} using 1:2 with {} {}", curves_.empty() ? "plot " : ", \\\n     ",
-                               count_++, style, title.empty() ? "notitle" : fmt::format("title '{}'", title));
+        curves_ += fmt::format("{}$data{} using 1:2 with {} title '{}'",
+                               curves_.empty() ? "plot " : ", \\\n     ", count_++, style, title);
     }
     void end_panel() {
         body_ += curves_ + "\n";
@@ -170,8 +170,9 @@ std::string draw(const Summary& summary, const std::filesystem::path& folder,
         for (const char* ending : {".png", ".svg", ".gp", ".log"})
             std::filesystem::remove(folder / (std::string(name) + ending), error);
     const std::string problem = draw_curves(summary, folder, drawn);
-    const bool masks = std::any_of(summary.arms.begin(), summary.arms.end(),
-                                   [](const Result& arm) { return find_arm(arm.name).hidden.transposable; });
+    const bool masks = std::any_of(summary.arms.begin(), summary.arms.end(), [](const Result& arm) {
+        return find_arm(arm.name).hidden.transposable && !arm.flips.empty();
+    });
     return problem.empty() && masks ? draw_flips(summary, folder, drawn) : problem;
 }
 
