@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cstdio>
-#include <cstdlib>
 #include <fstream>
 #include <stdexcept>
 
@@ -21,20 +20,30 @@ void Progress::update(std::uint64_t done, const std::string& text) {
     if (now - last_ < pause) return;
     last_ = now;
     if (!terminal_) {
-        fmt::print("  {:<9} {:>5} / {} steps  {}\n", name_, done, total_, text);
+        fmt::print("  {:<12} {:>5} / {} steps  {}\n", name_, done, total_, text);
         std::fflush(stdout);
         return;
     }
     constexpr std::uint64_t width = 30;
     const std::uint64_t filled = total_ ? width * done / total_ : width;
-    fmt::print("\r  {:<9} [{}{}] {:>3} %  {}\033[K", name_, std::string(filled, '#'),
+    fmt::print("\r  {:<12} [{}{}] {:>3} %  {}\033[K", name_, std::string(filled, '#'),
                std::string(width - filled, '.'), total_ ? 100 * done / total_ : 100, text);
     std::fflush(stdout);
 }
 
 void Progress::finish(const std::string& text) {
-    fmt::print("{}  {:<9} {}{}\n", terminal_ ? "\r" : "", name_, text, terminal_ ? "\033[K" : "");
+    fmt::print("{}  {:<12} {}{}\n", terminal_ ? "\r" : "", name_, text, terminal_ ? "\033[K" : "");
     std::fflush(stdout);
+}
+
+std::string describe(const WarmUp& warm_up) {
+    return fmt::format(
+        "λ = {:g}, μ = {:.2f} ({:.2f} % of the mask flip per refresh, {:.2f} % in a dense run){}",
+        warm_up.chosen.decay, warm_up.ratio(warm_up.chosen), 100.0 * warm_up.chosen.flip_rate,
+        100.0 * warm_up.dense_flip_rate,
+        warm_up.settled ? ""
+                        : fmt::format("; no λ tried brings μ into {:.2f} to {:.2f}, this one nearest",
+                                      least_ratio, most_ratio));
 }
 
 void print_table(const Summary& summary) {
@@ -47,47 +56,72 @@ void print_table(const Summary& summary) {
         }
         return text;
     };
-    fmt::print("\n  {:<10} {:>12} {:>9} {:>14} {:>13} {:>9} {:>8} {:>15}\n", "hidden", "parameters",
+    std::size_t width = 10;
+    for (const Result& arm : summary.arms) width = std::max(width, arm.name.size());
+    fmt::print("\n  {:<{}} {:>12} {:>9} {:>14} {:>13} {:>9} {:>8} {:>15}\n", "hidden", width, "parameters",
                "of dense", "multiply-adds", "weight bytes", "accuracy", "ms/step", "multiply vs");
-    fmt::print("  {:<10} {:>12} {:>9} {:>14} {:>13} {:>9} {:>8} {:>15}\n", "layers", "kept", "(hidden)",
-               "per image", "", "on test", "(median)", "dense, speed");
-    for (const Arm& arm : summary.arms) {
-        const double share =
-            static_cast<double>(arm.hidden_parameters) /
-            static_cast<double>(std::max<std::uint64_t>(1, summary.arms.front().hidden_parameters));
-        fmt::print("  {:<10} {:>12} {:>8.1f}% {:>14} {:>13} {:>8.2f}% {:>8.2f} {:>14.2f}x\n", arm.name,
-                   thousands(arm.parameters), 100.0 * share, thousands(arm.multiply_adds),
-                   thousands(arm.weight_bytes), 100.0 * arm.test_accuracy, arm.ms_per_step,
-                   arm.multiply_ratio);
-    }
+    fmt::print("  {:<{}} {:>12} {:>9} {:>14} {:>13} {:>9} {:>8} {:>15}\n", "layers", width, "kept",
+               "(hidden)", "per image", "", "on test", "(median)", "dense, speed");
+    for (const Result& arm : summary.arms)
+        fmt::print("  {:<{}} {:>12} {:>8.1f}% {:>14} {:>13} {:>8.2f}% {:>8.2f} {:>14.2f}x\n", arm.name, width,
+                   thousands(arm.size.parameters),
+                   100.0 * static_cast<double>(arm.hidden_parameters) /
+                       static_cast<double>(dense_hidden_parameters(512)),
+                   thousands(arm.size.multiply_adds), thousands(arm.size.bytes), 100.0 * arm.test_accuracy,
+                   arm.ms_per_step, arm.multiply_ratio);
     fmt::print("\n  multiply vs dense: forward at {}, medians of interleaved runs on {}\n",
                summary.multiply_shape, summary.device);
+    if (summary.warm_up) fmt::print("  decay of pruned weights: {}\n", describe(*summary.warm_up));
     if (summary.shortened)
         fmt::print("  {} steps instead of a full run: the accuracies above are no claim.\n", summary.steps);
 }
+
+namespace {
+
+// 0.001f as 0.001: the shortest number that reads back as the same float.
+double decimal(float value) {
+    return std::stod(fmt::format("{}", value));
+}
+
+}  // namespace
 
 void write_summary(const Summary& summary, const std::filesystem::path& folder) {
     nlohmann::ordered_json json;
     json["device"] = summary.device;
     json["driver"] = summary.driver;
     json["choice"] = summary.choice;
+    json["seed"] = summary.seed;
     json["steps"] = summary.steps;
     json["shortened"] = summary.shortened;
     json["multiply_shape"] = summary.multiply_shape;
     json["arms"] = nlohmann::ordered_json::array();
-    for (const Arm& arm : summary.arms) {
+    for (const Result& arm : summary.arms) {
         nlohmann::ordered_json item;
         item["name"] = arm.name;
-        item["parameters"] = arm.parameters;
+        item["parameters"] = arm.size.parameters;
         item["hidden_parameters"] = arm.hidden_parameters;
-        item["multiply_adds"] = arm.multiply_adds;
-        item["weight_bytes"] = arm.weight_bytes;
+        item["multiply_adds"] = arm.size.multiply_adds;
+        item["weight_bytes"] = arm.size.bytes;
         item["test_accuracy"] = arm.test_accuracy;
         item["ms_per_step"] = arm.ms_per_step;
         item["multiply_vs_dense"] = arm.multiply_ratio;
-        for (const auto& [key, curve] : {std::pair{"loss", &arm.loss}, std::pair{"accuracy", &arm.accuracy}})
+        item["decay"] = decimal(arm.decay);
+        for (const auto& [key, curve] : {std::pair{"loss", &arm.loss}, std::pair{"accuracy", &arm.accuracy},
+                                         std::pair{"flip_rate", &arm.flips}})
             for (const Point& point : *curve) item[key].push_back({point.epoch, point.value});
         json["arms"].push_back(item);
+    }
+    if (const auto& warm_up = summary.warm_up) {
+        auto& item = json["warm_up"];
+        item["steps"] = warm_up->steps;
+        item["dense_flip_rate"] = warm_up->dense_flip_rate;
+        for (const danaus::DecayTrial& trial : warm_up->trials)
+            item["trials"].push_back({{"decay", decimal(trial.decay)},
+                                      {"flip_rate", trial.flip_rate},
+                                      {"mu", warm_up->ratio(trial)}});
+        item["decay"] = decimal(warm_up->chosen.decay);
+        item["mu"] = warm_up->ratio(warm_up->chosen);
+        item["settled"] = warm_up->settled;
     }
     const auto path = folder / "summary.json", temporary = folder / "summary.json.tmp";
     std::ofstream file(temporary);
@@ -96,55 +130,6 @@ void write_summary(const Summary& summary, const std::filesystem::path& folder) 
     std::error_code error;
     if (file) std::filesystem::rename(temporary, path, error);
     if (!file || error) throw std::runtime_error(path.string() + ": cannot be written");
-}
-
-namespace {
-
-// Rows of one curve as gnuplot's inline data.
-void write_block(std::ofstream& out, const std::string& name, const std::vector<Point>& curve) {
-    out << "$" << name << " << EOD\n";
-    for (const Point& point : curve) out << fmt::format("{} {}\n", point.epoch, point.value);
-    out << "EOD\n";
-}
-
-}  // namespace
-
-std::string draw_curves(const Summary& summary, const std::filesystem::path& folder) {
-    const auto script = folder / "curves.gp";
-    std::ofstream out(script);
-    for (std::size_t i = 0; i < summary.arms.size(); ++i) {
-        write_block(out, fmt::format("loss{}", i), summary.arms[i].loss);
-        std::vector<Point> percent = summary.arms[i].accuracy;
-        for (Point& point : percent) point.value *= 100.0;
-        write_block(out, fmt::format("accuracy{}", i), percent);
-    }
-    const auto plots = [&](const char* curve, const char* style) {
-        std::string text;
-        for (std::size_t i = 0; i < summary.arms.size(); ++i)
-            text += fmt::format("{} ${}{} using 1:2 with {} lw 2 lc rgb '{}' title '{}'", i ? "," : "plot",
-                                curve, i, style, std::array{"#4477aa", "#ee6677", "#228833"}[i % 3],
-                                summary.arms[i].name);
-        return text;
-    };
-    out << "set terminal pngcairo size 1200,520 font 'sans,11'\n"
-        << "set output 'curves.png'\n"
-        << "set grid lc rgb '#dddddd'\nset key top right\nset xlabel 'epoch'\n"
-        << fmt::format("set multiplot layout 1,2 title \"Fashion-MNIST, 784-512-512-10, {}\" noenhanced\n",
-                       summary.device)
-        << "set title 'training loss (mean of the steps before)'\n"
-        << plots("loss", "lines") << "\n"
-        << "set title 'test accuracy, %'\nset key bottom right\n"
-        << plots("accuracy", "linespoints pt 7") << "\nunset multiplot\n";
-    out.close();
-    if (!out) return script.string() + " cannot be written";
-    std::error_code error;
-    std::filesystem::remove(folder / "curves.png", error);
-    std::string quoted = "'";
-    for (const char c : folder.string()) quoted += c == '\'' ? std::string("'\\''") : std::string(1, c);
-    const std::string command = fmt::format("cd {}' && gnuplot curves.gp >curves.log 2>&1", quoted);
-    if (std::system(command.c_str()) != 0 || !std::filesystem::exists(folder / "curves.png"))
-        return fmt::format("gnuplot is missing or failed (see {})", (folder / "curves.log").string());
-    return {};
 }
 
 }  // namespace sample

@@ -1,39 +1,62 @@
-// What the run shows and writes: progress, table, summary.json, curves.png.
+// What the run shows and writes: progress, table, summary.json. The pictures are in plots.hpp.
 #pragma once
+
+#include "model.hpp"
 
 #include <chrono>
 #include <cstdint>
 #include <filesystem>
+#include <optional>
 #include <string>
 #include <vector>
 
 namespace sample {
 
-/// A point of a curve: after `step` steps.
+/// A point of a curve: after `epoch` passes over the training images.
 struct Point {
     double epoch = 0.0;
     double value = 0.0;
 };
 
-/// One arm of the experiment: a layer type and what came of it.
-struct Arm {
-    std::string name;              // "dense", "monarch", "sparse24"
-    std::uint64_t parameters = 0;  // kept in the whole network
+/// What came of one arm.
+struct Result {
+    std::string name;
+    Size size;  // of the trained network
     std::uint64_t hidden_parameters = 0;
-    std::uint64_t multiply_adds = 0;  // per image, forward
-    std::uint64_t weight_bytes = 0;   // as the multiplies read them
-    double test_accuracy = 0.0;       // 0 … 1
-    double ms_per_step = 0.0;         // median, wall clock
-    double multiply_ratio = 0.0;      // time of dense ÷ time of this structure at the stated shape
-    std::vector<Point> loss, accuracy;
+    double test_accuracy = 0.0;   // 0 … 1
+    double ms_per_step = 0.0;     // median, wall clock
+    double multiply_ratio = 0.0;  // time of dense ÷ time of this structure at the stated shape
+    float decay = 0.0f;           // λ
+    double dense_from = 0.0;      // epoch at which a dense finish begins; 0: none
+    std::vector<Point> loss, accuracy, flips;
 };
+
+/// μ = flip rate ÷ that of the observed masks of a dense run should be in here.
+inline constexpr double least_ratio = 0.60, most_ratio = 0.95;
+
+/// How λ was chosen.
+struct WarmUp {
+    std::uint64_t steps = 0;       // of every trial
+    double dense_flip_rate = 0.0;  // mean over its refreshes, as in the trials
+    std::vector<danaus::DecayTrial> trials;
+    danaus::DecayTrial chosen;
+    bool settled = false;  // whether the chosen one's μ is where it should be, or only nearest to it
+
+    [[nodiscard]] double ratio(const danaus::DecayTrial& trial) const {
+        return trial.flip_rate / dense_flip_rate;
+    }
+};
+
+/// One line: λ, μ, and the flip rates they come from.
+std::string describe(const WarmUp& warm_up);
 
 struct Summary {
     std::string device, driver, choice;
     std::string multiply_shape;  // where multiply_ratio was measured
-    std::uint64_t steps = 0, steps_per_epoch = 0;
+    std::uint64_t seed = 0, steps = 0, steps_per_epoch = 0;
     bool shortened = false;  // fewer steps than a full run: accuracies are not claims
-    std::vector<Arm> arms;
+    std::vector<Result> arms;
+    std::optional<WarmUp> warm_up;
 };
 
 /// One line of progress: redrawn with a bar on a terminal, a plain line every few seconds otherwise.
@@ -53,7 +76,5 @@ private:
 void print_table(const Summary& summary);
 /// Writes `folder`/summary.json, atomically. Throws std::runtime_error naming the file.
 void write_summary(const Summary& summary, const std::filesystem::path& folder);
-/// Draws `folder`/curves.png with gnuplot, and leaves the numbers beside it. Returns why not, or "".
-std::string draw_curves(const Summary& summary, const std::filesystem::path& folder);
 
 }  // namespace sample

@@ -1,25 +1,18 @@
-// Training one arm, and timing each structure's multiply against dense.
+// Training one arm, choosing a decay factor, and timing each structure's multiply against dense.
 #pragma once
 
-#include "dataset.hpp"
-#include "model.hpp"
-#include "report.hpp"
-
-#include <cstdint>
+#include "trainer.hpp"
 
 namespace sample {
 
-struct TrainOptions {
-    std::uint64_t batch = 256;
-    std::uint64_t steps = 0;
-    std::uint64_t seed = 1;
-    float learning_rate = 2e-3f;  // AdamW's, falling linearly to 0
-    std::uint64_t mask_refresh_steps = 40;
-    std::uint64_t test_images = 10000;  // a slow device tests on the first of them only
-};
+/// Trains a classifier and tests it at the end of every epoch. `decay` is λ, for arms that decay.
+Result train(const danaus::Device& device, const Dataset& data, const Arm& arm, const TrainOptions& options,
+             float decay);
 
-/// Trains a classifier with `hidden` layers and tests it at the end of every epoch.
-Arm train(const danaus::Device& device, const Dataset& data, Structure hidden, const TrainOptions& options);
+/// Chooses λ for `arm`: short runs with one λ after another, and one whose masks are only observed, all from
+/// the same weights and over the same batches. Empty when `options.steps` are too few for a single refresh.
+std::optional<WarmUp> warm_up(const danaus::Device& device, const Dataset& data, const Arm& arm,
+                              const TrainOptions& options);
 
 /// Seconds of one dense training step, kernels already compiled.
 double seconds_per_step(const danaus::Device& device, const Dataset& data, const TrainOptions& options);
