@@ -79,6 +79,8 @@ struct Tile {
 
 /// Whether B is compressed.
 [[nodiscard]] bool is_sparse(const MultiplyProblem& problem);
+/// Words of metadata of one weight that has some.
+[[nodiscard]] std::uint64_t weight_words(const MultiplyProblem& problem);
 /// Elements from the first to the last one that `view` touches with these sizes, plus 1; of B, dense or
 /// compressed; of the bias.
 [[nodiscard]] std::uint64_t view_span(const MultiplyProblem& problem, const MatrixView& view,

@@ -5,7 +5,7 @@
 //          i j k l          1 0 0 1                 i l           g o
 //          m n o p          0 1 1 0                 n o           d l
 //
-// Lines whose mask keeps another number than two become what compress.comp makes of them. A block is 8 × 8 tiles: a word of
+// Lines whose mask keeps another number than two become what sparse24/compress.comp makes of them. A block is 8 × 8 tiles: a word of
 // nibbles for each of its 32 rows and 32 columns.
 // BLOCK_LANES = 64: a workgroup has a block, a lane a tile, and then one of the words, put together in shared memory.
 // BLOCK_LANES = 1: a lane has a block, for devices whose loads gain nothing by neighbouring lanes (CPUs).
@@ -47,21 +47,13 @@ layout(constant_id = 4) const bool WHOLE = false;
 #include "groups24.glsl"
 #include "tile24.glsl"
 
-// Of a tile: nibbles of its rows, and in the upper half of its columns.
-shared uint places[gl_WorkGroupSize.x / 64 * BLOCK_LANES + 1];
+// Of the tiles of blocks: nibbles of the rows, and in the upper half of the columns.
+shared uint places[gl_WorkGroupSize.x * 64 / BLOCK_LANES];
 
 // Offsets of one matrix of the batch; of the transpose's lines only the start.
 struct Start {
     uint w, mask, values, meta, turned_values, turned_meta;
 };
-
-// Two entries of a line of four: the kept ones, which are `bits`, or zeros at the first free places. The nibble is returned.
-uint two_of(uvec4 entries, uint bits, out uvec2 values) {
-    const uvec4 kept = spread(bits);
-    const bvec4 two = keep_two(kept);
-    values = entries_of_two(entries, two) * entries_of_two(kept, two);
-    return first_of_two(two) | second_of_two(two) << 2;
-}
 
 // Stores the values of a tile, and returns its nibbles.
 uint compress_tile(Start at, uint band, uint tile, uint given) {
@@ -70,18 +62,20 @@ uint compress_tile(Start at, uint band, uint tile, uint given) {
     load_tile(at.w + band * 4 * push.w_row, tile, height, entries);
     given &= real_bits(tile, height);
     uint nibbles = 0;
-    uvec2 values;
     [[unroll]] for (uint r = 0; r < 4; ++r)
         if (WHOLE || r < height) {
-            nibbles |= two_of(entries[r], given >> 4 * r, values) << 4 * r;
-            store_values(VALUES, at.values + (band * 4 + r) * groups + tile, values);
+            const uint bits = given >> 4 * r & 15u, nibble = nibble_of_bits(bits);
+            nibbles |= nibble << 4 * r;
+            store_values(VALUES, at.values + (band * 4 + r) * groups + tile, kept_two(entries[r], nibble, bits));
         }
     [[unroll]] for (uint c = 0; c < 4; ++c)
         if (WHOLE || c < tile_width(tile)) {
-            const uint column = given >> c & 0x1111u;
-            nibbles |= two_of(uvec4(entries[0][c], entries[1][c], entries[2][c], entries[3][c]),
-                              column | column >> 3 | column >> 6 | column >> 9, values) << 16 + 4 * c;
-            store_values(TURNED_VALUES, at.turned_values + (tile * 4 + c) * push.turned_values_row + band, values);
+            // Bits 0, 4, 8 and 12 brought together.
+            const uint bits = (given >> c & 0x1111u) * 0x1248u >> 12 & 15u, nibble = nibble_of_bits(bits);
+            const uvec4 column = uvec4(entries[0][c], entries[1][c], entries[2][c], entries[3][c]);
+            nibbles |= nibble << 16 + 4 * c;
+            store_values(TURNED_VALUES, at.turned_values + (tile * 4 + c) * push.turned_values_row + band,
+                         kept_two(column, nibble, bits));
         }
     return nibbles;
 }
@@ -99,30 +93,36 @@ uvec4 mask_words(Start at, uint band, uint word) {
 }
 
 void compress_by_blocks(Start at, uint line, uint bands, uint tiles) {
-    const uint words = (tiles + 7) / 8;
+    const uint words = (tiles + 7) / 8, own = gl_LocalInvocationID.x * 64;
     uint word = gl_GlobalInvocationID.x;
     if (word >= words) return;
     do {
-        uvec4 columns[8];
-        [[unroll]] for (uint i = 0; i < 8; ++i) columns[i] = uvec4(0);
+        const uint height = min(bands - line * 8, 8u), width = min(tiles - word * 8, 8u);
         uint b = 0;
         do {
-            const uint band = line * 8 + b;
-            if (WHOLE || band < bands) {
-                const uvec4 given = mask_words(at, band, word);
-                uvec4 rows = uvec4(0);
-                [[unroll]] for (uint i = 0; i < 8; ++i)
-                    if (WHOLE || word * 8 + i < tiles) {
-                        const uint nibbles = compress_tile(at, band, word * 8 + i, tile_bits(given, i));
-                        rows |= (uvec4(nibbles) >> uvec4(0, 4, 8, 12) & 15u) << 4 * i;
-                        columns[i] |= (uvec4(nibbles) >> uvec4(16, 20, 24, 28) & 15u) << 4 * b;
-                    }
-                [[unroll]] for (uint r = 0; r < 4; ++r) store_row(at, band * 4 + r, word, rows[r]);
-            }
+            const uvec4 given = mask_words(at, line * 8 + b, word);
+            uvec4 rows = uvec4(0);
+            uint i = 0;
+            do {
+                const uint nibbles = compress_tile(at, line * 8 + b, word * 8 + i, tile_bits(given, i));
+                rows |= (uvec4(nibbles) >> uvec4(0, 4, 8, 12) & 15u) << 4 * i;
+                places[own + b * 8 + i] = nibbles;
+                ++i;
+            } while (i < width);
+            [[unroll]] for (uint r = 0; r < 4; ++r) store_row(at, (line * 8 + b) * 4 + r, word, rows[r]);
             ++b;
-        } while (b < 8);
-        [[unroll]] for (uint i = 0; i < 8; ++i)
-            [[unroll]] for (uint c = 0; c < 4; ++c) store_column(at, (word * 8 + i) * 4 + c, line, columns[i][c]);
+        } while (b < height);
+        uint i = 0;
+        do {
+            uvec4 columns = uvec4(0);
+            b = 0;
+            do {
+                columns |= (uvec4(places[own + b * 8 + i]) >> uvec4(16, 20, 24, 28) & 15u) << 4 * b;
+                ++b;
+            } while (b < height);
+            [[unroll]] for (uint c = 0; c < 4; ++c) store_column(at, (word * 8 + i) * 4 + c, line, columns[c]);
+            ++i;
+        } while (i < width);
         word += gl_NumWorkGroups.x * gl_WorkGroupSize.x;
     } while (word < words);
 }

@@ -94,9 +94,8 @@ uint compress_tile(Band band, uint tile, uint given) {
     const uint groups = (push.cols + 3) / 4;
     [[unroll]] for (uint r = 0; r < 4; ++r)
         if (WHOLE || r < band.height) {
-            const bvec4 two = notEqual(spread(pattern >> 4 * r), uvec4(0));
-            store_values(VALUES, band.values + r * groups + tile,
-                         entries_of_two(entries[r], two) * entries_of_two(spread(given >> 4 * r), two));
+            const uint nibble = nibble_of_bits(pattern >> 4 * r & 15u);
+            store_values(VALUES, band.values + r * groups + tile, kept_two(entries[r], nibble, given >> 4 * r & 15u));
         }
     return pattern | given << 16;
 }
