@@ -195,6 +195,34 @@ void add_masks(Catalogue& catalogue, DataType type) {
                                             }});
 }
 
+// Transposable weights by tiles: compression that memory should bound, and multiplies beside row-wise ones.
+void add_tiles(Catalogue& catalogue, DataType type) {
+    const std::pair<const char*, TileVerb> verbs[] = {
+        {"tile24_compress", TileVerb::compress},
+        {"tile24_compress_transposable", TileVerb::select_and_compress},
+        {"sparse24_compress_both", TileVerb::compress_both}};
+    for (const auto& [operation, verb] : verbs)
+        catalogue.add(with(quick, "copy"), {operation,
+                                            to_string(type),
+                                            "4096x4096",
+                                            {{"out", 4096}, {"in", 4096}},
+                                            {},
+                                            [type, verb = verb](Stream& stream) {
+                                                return tile_compression(stream, type, {0, 4096, 4096}, verb);
+                                            }});
+    const auto multiply = [&](const Tags& tags, const Sizes& s, Verb verb = Verb::forward) {
+        catalogue.multiply(tags, "tile24", tile_sparse24, type, verb, s);
+    };
+    multiply(with(quick, "square"), {1024, 1024, 1024});
+    multiply(quick, {1024, 1024, 1024}, Verb::transposed);
+    for (const std::uint64_t tokens : {1u, 16u}) {
+        const Tags tags = with(tokens == 1 ? quick : full, "decode");
+        multiply(tags, {tokens, 4096, 4096});
+        multiply(tags, {tokens, 4096, 4096}, Verb::transposed);
+        catalogue.sparse24(tags, type, {tokens, 4096, 4096}, Verb::transposed);
+    }
+}
+
 // Gated linear units of a feed-forward layer, forward and backward, in either memory order.
 void add_gated(Catalogue& catalogue, DataType type) {
     const Sizes s{2048, 4096, 0};
@@ -383,6 +411,7 @@ std::vector<Case> all_cases() {
         add_dense(catalogue, type);
         add_packed(catalogue, type);
         add_masks(catalogue, type);
+        add_tiles(catalogue, type);
         add_gated(catalogue, type);
         add_layers(catalogue, type);
         add_sparse24(catalogue, type);

@@ -234,13 +234,16 @@ Job monarch_backward(Stream& stream, DataType type, const Sizes& sizes) {
 
 namespace {
 
-// Two of every four neighbouring columns become zero, another pair from group to group.
+// Two of every four neighbouring columns become zero, and two of every four rows: a row drops a pair of
+// columns and the next one the other pair, others from group to group.
 void prune(std::vector<float>& w, std::uint64_t columns) {
     constexpr std::array<std::array<std::uint64_t, 2>, 6> pairs{
         {{0, 1}, {2, 3}, {0, 2}, {1, 3}, {0, 3}, {1, 2}}};
-    for (std::uint64_t group = 0; group < w.size() / 4; ++group)
-        for (const std::uint64_t column : pairs[(group + 5 * (4 * group / columns)) % 6])
+    for (std::uint64_t group = 0; group < w.size() / 4; ++group) {
+        const std::uint64_t row = 4 * group / columns;
+        for (const std::uint64_t column : pairs[(group + row / 2) % 3 * 2 + row % 2])
             w[4 * group + column] = 0.0f;
+    }
 }
 
 }  // namespace

@@ -32,6 +32,11 @@ enum class MaskVerb { select, select_transposable, apply, compress, select_and_c
 [[nodiscard]] Job masking(Stream& stream, DataType type, const Sizes& sizes, MaskVerb verb);
 /// A step of AdamW with masked decay, and the flips between two masks counted.
 [[nodiscard]] Job masked_update(Stream& stream, const Sizes& sizes);
+/// A transposable weight compressed under its mask, by search, and both ways at once, and multiplied by
+/// forward and transposed (jobs_tiles.cpp).
+enum class TileVerb { compress, select_and_compress, compress_both };
+[[nodiscard]] Job tile_compression(Stream& stream, DataType type, const Sizes& sizes, TileVerb verb);
+[[nodiscard]] Job tile_sparse24(Stream& stream, DataType type, const Sizes& sizes, Verb verb);
 /// dZ (tokens, out) pruned to 2:4 along its tokens without bias, and compressed.
 [[nodiscard]] Job unbiased_compression(Stream& stream, DataType type, const Sizes& sizes,
                                        UnbiasedPruning pruning);

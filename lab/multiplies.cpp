@@ -129,8 +129,7 @@ void add_all(Chosen& chosen, MultiplyProblem p, DataType type, DataType result, 
                             (p.contract_columns ? p.b.column : p.b.row) = values;
                             const std::uint64_t weight_rows = p.contract_columns ? n : k;
                             p.metadata_word = weight_rows * values * size_of(type) / 4;
-                            p.metadata_words =
-                                weight_rows * detail::divide_up(p.contract_columns ? k : n, 32);
+                            p.metadata_words = detail::weight_words(p);
                         } else {
                             p.b = view(type, k, n, b);
                         }
@@ -232,12 +231,14 @@ Kernels multiply_kernels(const Capabilities& capabilities, Access access) {
             for (const Layout b : layouts)
                 for (const Form form : {Form::plain, Form::packed, Form::picked})
                     add_all(chosen, {}, type, result, b, turn, form);
-            for (const bool contract_columns : {true, false}) {
-                MultiplyProblem sparse;
-                sparse.weight = Weight::sparse24;
-                sparse.contract_columns = contract_columns;
-                add_all(chosen, sparse, type, result, Layout::even, turn);
-            }
+            for (const bool contract_columns : {true, false})
+                for (const bool tile_codes : {false, true}) {
+                    MultiplyProblem sparse;
+                    sparse.weight = Weight::sparse24;
+                    sparse.contract_columns = contract_columns;
+                    sparse.tile_codes = tile_codes;
+                    add_all(chosen, sparse, type, result, Layout::even, turn);
+                }
             add_monarchs(chosen, type, result, monarchs);
             if (type == DataType::f32) break;  // its only result
         }

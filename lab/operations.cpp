@@ -177,6 +177,19 @@ void sparse24(Recorder& r, const Shape& shape, Layout in, Layout out) {
     }
 }
 
+void tiles(Recorder& r, const Shape& shape, Layout in, Layout out) {
+    Shape turned = shape;
+    std::swap(turned[shape.rank() - 2], turned[shape.rank() - 1]);
+    for (const DataType type : floating) {
+        const Tensor w = place(r, type, shape, in), mask = empty(r, DataType::u32, mask_shape(shape));
+        const TileSparse24 a = compress_tiles(r, w, mask);
+        static_cast<void>(compress_transposable(r, w));
+        compress_transposable_into(r, a, w, mask);
+        compress_both_into(r, empty_sparse24(r, type, shape), empty_sparse24(r, type, turned), w, mask);
+        to_dense_into(r, place(r, type, shape, out), a);
+    }
+}
+
 void masks(Recorder& r, const Shape& shape, Layout in) {
     for (const DataType type : floating) {
         const Tensor w = place(r, type, shape, in);
@@ -235,8 +248,12 @@ void multiplies(Recorder& r, const Shape& shape, Layout in, Layout out) {
         const Sparse24 a = empty_sparse24(r, type, {width, width});
         matmul_into(r, y, x, a);
         matmul_transposed_into(r, y, x, a);
+        const TileSparse24 t = empty_tile_sparse24(r, type, {width, width});
+        matmul_into(r, y, x, t);
+        matmul_transposed_into(r, y, x, t);
         matmul_into(r, y, x, pack(r, square));
         matmul_into(r, y, x, pack(r, a));
+        matmul_into(r, y, x, pack(r, t));
         const VectorSparse v = empty_vector_sparse(r, type, {width, width}, {});
         matmul_into(r, y, x, v);
         matmul_transposed_into(r, y, x, v);
@@ -254,6 +271,7 @@ void sweep(Recorder& r) {
             for_shapes([&](const Shape& shape) { gates(r, shape, in, out); });
             for_shapes([&](const Shape& shape) { losses(r, metrics, shape, in, out); });
             for_shapes([&](const Shape& shape) { sparse24(r, shape, in, out); });
+            for_shapes([&](const Shape& shape) { tiles(r, shape, in, out); });
             for_shapes([&](const Shape& shape) { vector_sparse(r, shape, in, out); });
             for_shapes([&](const Shape& shape) { permutations(r, shape, in, out); });
             for_shapes([&](const Shape& shape) { multiplies(r, shape, in, out); });

@@ -51,6 +51,11 @@ Best<Sparse24> best(Stream& stream, const Sparse24& a, std::uint64_t tokens, con
     return choose(stream, a, tokens, options);
 }
 
+Best<TileSparse24> best(Stream& stream, const TileSparse24& a, std::uint64_t tokens,
+                        const TuneOptions& options) {
+    return choose(stream, a, tokens, options);
+}
+
 Best<VectorSparse> best(Stream& stream, const VectorSparse& a, std::uint64_t tokens,
                         const TuneOptions& options) {
     return choose(stream, a, tokens, options);

@@ -114,7 +114,8 @@ std::uint64_t SparseLinear24::kept() const {
 }
 
 std::uint64_t SparseLinear24::bytes() const {
-    return weight_.sparse() ? weight_.compressed().bytes() : Linear::bytes();
+    if (!weight_.sparse()) return Linear::bytes();
+    return weight_.tiles() ? weight_.tiles().bytes() : weight_.compressed().bytes();
 }
 
 void SparseLinear24::follow(const Optimizer& optimizer) {

@@ -98,6 +98,7 @@ void emit(Recorder& recorder, const MultiplyProblem& problem, const Tensor& out,
         zero = empty(recorder, DataType::f32, {1});
         p.a = p.b = {zero.buffer(), p.b.type, zero.offset(), 0, 0, 0, 0};
         p.weight = kernels::MatmulDirect::Weight::dense;
+        p.tile_codes = false;
         p.a_panel = p.a_depth = 0;
         p.picked_from = 0;
         p.k = 1;

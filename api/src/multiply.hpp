@@ -32,6 +32,7 @@ struct MultiplyProblem {
     // along its columns, else along k; b.column or b.row is then the values of a row, the other is unused.
     kernels::MatmulDirect::Weight weight = kernels::MatmulDirect::Weight::dense;
     bool contract_columns = true;  // k runs along the weight's columns
+    bool tile_codes = false;       // the metadata are codes of tiles (nibbles24.glsl)
     std::uint64_t metadata_word =
         0;  // first word of the metadata, from the buffer's start (B's, or A's list)
     std::uint64_t metadata_words = 0;  // of all matrices from there on
@@ -78,6 +79,8 @@ struct Tile {
 
 /// Whether B is compressed.
 [[nodiscard]] bool is_sparse(const MultiplyProblem& problem);
+/// Words of metadata of one weight that has some.
+[[nodiscard]] std::uint64_t weight_words(const MultiplyProblem& problem);
 /// Elements from the first to the last one that `view` touches with these sizes, plus 1; of B, dense or
 /// compressed; of the bias.
 [[nodiscard]] std::uint64_t view_span(const MultiplyProblem& problem, const MatrixView& view,

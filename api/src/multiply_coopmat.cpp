@@ -74,6 +74,7 @@ template <typename Any>
 Any common(const MultiplyProblem& p, const Block& block) {
     Any kernel;
     kernel.weight = is_sparse(p) ? Any::Weight::sparse24 : Any::Weight::dense;
+    kernel.tile_codes = p.tile_codes;
     kernel.element = p.b.type == DataType::f16 ? Any::Element::f16 : Any::Element::bf16;
     const Stored stored = stored_as(p);
     stored.apply(kernel);

@@ -35,6 +35,7 @@ bool is_cpu(const Capabilities& caps) {
 kernels::MatmulDirect common(const MultiplyProblem& p, const Capabilities& caps) {
     kernels::MatmulDirect kernel;
     kernel.weight = p.weight;
+    kernel.tile_codes = p.tile_codes;
     // One subgroup a workgroup on a CPU, where a workgroup's subgroups run one after the other anyway.
     kernel.local_size = is_cpu(caps) ? std::clamp(caps.subgroup_size, 4u, 16u) : 64;
     while (kernel.local_size > std::min(caps.max_workgroup_invocations, caps.max_workgroup_size[0]))

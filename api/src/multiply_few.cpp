@@ -60,6 +60,7 @@ std::uint32_t lanes_for(const MultiplyProblem& p, const Capabilities& caps) {
 kernels::MatmulFew common(const MultiplyProblem& p, const Capabilities& caps) {
     kernels::MatmulFew kernel;
     kernel.weight = is_sparse(p) ? kernels::MatmulFew::Weight::sparse24 : kernels::MatmulFew::Weight::dense;
+    kernel.tile_codes = p.tile_codes;
     kernel.local_size = lanes_for(p, caps);
     kernel.one_subgroup = is_cpu(caps) ? 1 : 0;
     kernel.tile_rows = std::min(8u, std::bit_ceil(static_cast<std::uint32_t>(p.m)));

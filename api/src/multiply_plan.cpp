@@ -52,11 +52,16 @@ void shift(MatrixView& view, std::uint64_t elements) {
     view.offset += elements;
 }
 
+}  // namespace
+
 std::uint64_t weight_words(const MultiplyProblem& p) {
     // A cut along m leaves fewer panels than a block has in memory: by the strides, which stay.
     if (p.picked_from) return p.a.inner / p.a.row * p.k;
-    return p.contract_columns ? p.n * divide_up(p.k, 32) : p.k * divide_up(p.n, 32);
+    const std::uint64_t rows = p.contract_columns ? p.n : p.k, columns = p.contract_columns ? p.k : p.n;
+    return p.tile_codes ? divide_up(rows, 4) * divide_up(columns, 16) : rows * divide_up(columns, 32);
 }
+
+namespace {
 
 enum class Axis { outer, inner, m, n, k };
 

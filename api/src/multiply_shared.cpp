@@ -52,6 +52,7 @@ kernels::MatmulShared kernel_of(const MultiplyProblem& p, const Block& block) {
     kernels::MatmulShared kernel;
     kernel.weight =
         is_sparse(p) ? kernels::MatmulShared::Weight::sparse24 : kernels::MatmulShared::Weight::dense;
+    kernel.tile_codes = p.tile_codes;
     const Stored stored = stored_as(p);
     stored.apply(kernel);
     kernel.c_layout = stored.pairs ? 1 : 0;

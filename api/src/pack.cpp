@@ -52,6 +52,7 @@ void record_piece(Recorder& recorder, const Tensor& data, PackLayout layout, con
     const std::uint64_t size = size_of(s.view.type);
     kernels::Pack kernel;
     kernel.weight = s.weight;
+    kernel.tile_codes = s.tile_codes;
     kernel.type = static_cast<std::uint32_t>(s.view.type);
     kernel.out_type = static_cast<std::uint32_t>(layout.type);
     kernel.panel_rows = layout.panel;
@@ -126,6 +127,7 @@ MultiplyProblem with_packed(const MultiplyProblem& problem, const Tensor& data, 
     MultiplyProblem p = exchanged(problem);
     const std::uint64_t matrix = layout.elements(p.m, p.k);
     p.weight = kernels::MatmulDirect::Weight::dense;
+    p.tile_codes = false;
     p.metadata_word = p.metadata_words = 0;
     p.contract_columns = true;
     p.a = {data.buffer(), data.type(), data.offset(), layout.panel_elements(p.k), 0, 0, matrix};
@@ -157,6 +159,7 @@ PackSource pack_source(const MultiplyProblem& p) {
     source.batch = p.inner;
     if (is_sparse(p)) {
         source.weight = kernels::Pack::Weight::sparse24;
+        source.tile_codes = p.tile_codes;
         source.metadata_word = p.metadata_word;
         source.metadata_words = p.metadata_words;
     }

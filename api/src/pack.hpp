@@ -25,6 +25,7 @@ struct PackSource {
     MatrixView view;
     std::uint64_t rows = 0, k = 0, batch = 1;
     kernels::Pack::Weight weight = kernels::Pack::Weight::dense;
+    bool tile_codes = false;
     std::uint64_t metadata_word = 0, metadata_words = 0;
 };
 /// Records the packing into `data`, contiguous and of layout.elements(…) · batch elements.

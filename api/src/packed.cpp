@@ -2,6 +2,7 @@
 #include "check.hpp"
 #include "factor.hpp"
 #include "pack.hpp"
+#include "stored24.hpp"
 
 #include <danaus/packed.hpp>
 
@@ -100,24 +101,43 @@ void pack_into(Recorder& recorder, const PackedWeight& out, const Tensor& w) {
     record_pack(recorder, out.data(), layout_of(out), source);
 }
 
-void pack_into(Recorder& recorder, const PackedWeight& out, const Sparse24& a) {
-    require(static_cast<bool>(a), "a: a null matrix");
-    require_tensor(recorder, "a", a.values());
-    check_target(recorder, out, a.shape(), a.type());
-    require_disjoint("out", out.data(), "a", a.values());
-    require_disjoint("out", out.data(), "a", a.metadata());
-    const std::size_t r = a.shape().rank();
-    const std::uint64_t row_values = a.values().size(r - 1);
+namespace {
+
+void pack_stored(Recorder& recorder, const PackedWeight& out, const Stored24& a) {
+    check_stored(recorder, "a", a);
+    const DataType type = a.values.type();
+    check_target(recorder, out, a.shape, type);
+    require_disjoint("out", out.data(), "a", a.values);
+    require_disjoint("out", out.data(), "a", a.places);
+    const std::size_t r = a.shape.rank();
+    const std::uint64_t row_values = a.values.size(r - 1);
     PackSource source;
     source.weight = kernels::Pack::Weight::sparse24;
-    source.rows = a.shape()[r - 2];
-    source.k = a.shape()[r - 1];
-    source.batch = r == 3 ? a.shape()[0] : 1;
-    source.view = {a.values().buffer(),     a.type(), a.values().offset(), row_values, 1, 0,
-                   source.rows * row_values};
-    source.metadata_word = a.metadata().offset();
-    source.metadata_words = a.metadata().elements();
+    source.tile_codes = a.tile_codes;
+    source.rows = a.shape[r - 2];
+    source.k = a.shape[r - 1];
+    source.batch = r == 3 ? a.shape[0] : 1;
+    source.view = {a.values.buffer(), type, a.values.offset(), row_values, 1, 0, source.rows * row_values};
+    source.metadata_word = a.places.offset();
+    source.metadata_words = a.places.elements();
     record_pack(recorder, out.data(), layout_of(out), source);
+}
+
+PackedWeight new_packed(Recorder& recorder, const Stored24& a) {
+    check_stored(recorder, "a", a);
+    PackedWeight out(recorder, a.values.type(), a.shape);
+    pack_stored(recorder, out, a);
+    return out;
+}
+
+}  // namespace
+
+void pack_into(Recorder& recorder, const PackedWeight& out, const Sparse24& a) {
+    pack_stored(recorder, out, a);
+}
+
+void pack_into(Recorder& recorder, const PackedWeight& out, const TileSparse24& a) {
+    pack_stored(recorder, out, a);
 }
 
 PackedWeight pack(Recorder& recorder, const Tensor& w) {
@@ -128,10 +148,11 @@ PackedWeight pack(Recorder& recorder, const Tensor& w) {
 }
 
 PackedWeight pack(Recorder& recorder, const Sparse24& a) {
-    require(static_cast<bool>(a), "a: a null matrix");
-    const PackedWeight out(recorder, a.type(), a.shape());
-    pack_into(recorder, out, a);
-    return out;
+    return new_packed(recorder, a);
+}
+
+PackedWeight pack(Recorder& recorder, const TileSparse24& a) {
+    return new_packed(recorder, a);
 }
 
 PackedBlockDiagonal pack(Recorder& recorder, const BlockDiagonal& w) {

@@ -20,15 +20,16 @@ inline Tensor batched(const Tensor& t, bool batch) {
                         {0, t.strides()[0], t.strides()[1], t.strides()[2]});
 }
 
-/// A batch (blocks, rows, …), or (blocks, panels, …) with a panel for so many rows of the others; null where
-/// a kernel does not touch it.
+/// A batch (blocks, rows, …), or one that has `a_panel` elements of another count in `dimension` for every
+/// panel of rows of the others; null where a kernel does not touch it.
 struct Part {
     Tensor tensor;
-    bool by_panels = false;
+    std::uint64_t a_panel = 0;
+    std::size_t dimension = 1;
 };
 
 /// Calls `record` with pieces of `parts` along blocks and panels of rows, each within what one dispatch can
-/// reach, and of at most `most_blocks` blocks. At least one part is present and not by panels.
+/// reach, and of at most `most_blocks` blocks. At least one part is present and has rows.
 template <std::size_t Count, typename Record>
 void for_row_pieces(const Recorder& recorder, const char* label, std::uint64_t panel_rows,
                     std::uint64_t most_blocks, const std::array<Part, Count>& parts, const Record& record) {
@@ -38,15 +39,17 @@ void for_row_pieces(const Recorder& recorder, const char* label, std::uint64_t p
         for (std::size_t i = 0; i < Count; ++i) {
             const Tensor& part = parts[i].tensor;
             if (!part) continue;
-            const std::uint64_t middle = dimension == 1 && !parts[i].by_panels ? at * panel_rows : at;
-            head[i].tensor = part.slice(dimension, 0, middle);
-            tail[i].tensor = part.slice(dimension, middle, part.size(dimension));
+            const std::size_t cut = dimension == 0 ? 0 : parts[i].dimension;
+            const std::uint64_t unit = parts[i].a_panel ? parts[i].a_panel : panel_rows;
+            const std::uint64_t middle = dimension == 0 ? at : at * unit;
+            head[i].tensor = part.slice(cut, 0, middle);
+            tail[i].tensor = part.slice(cut, middle, part.size(cut));
         }
         for_row_pieces(recorder, label, panel_rows, most_blocks, head, record);
         for_row_pieces(recorder, label, panel_rows, most_blocks, tail, record);
     };
     const Tensor& rows = std::find_if(parts.begin(), parts.end(), [](const Part& part) {
-                             return part.tensor && !part.by_panels;
+                             return part.tensor && part.a_panel == 0;
                          })->tensor;
     const std::uint64_t blocks = rows.size(0), panels = divide_up(rows.size(1), panel_rows);
     for (const Part& part : parts) {

@@ -1,47 +1,65 @@
 // Multiplying by a 2:4 compressed matrix, and its straight-through gradient.
 #include "check.hpp"
 #include "compressed.hpp"
-
-#include <danaus/sparse24.hpp>
+#include "stored24.hpp"
 
 namespace danaus {
 namespace {
 
 using namespace detail;
 
-MultiplyProblem lower(const Tensor& out, const Tensor& x, const Sparse24& a, bool transpose) {
-    const std::size_t r = a.shape().rank();
-    const std::uint64_t rows = a.shape()[r - 2], cols = a.shape()[r - 1];
-    const std::uint64_t row_values = a.values().size(r - 1);
+// Of a matrix that is present.
+CompressedShape shape_of(const Stored24& a) {
+    return {a.shape, a.values.type()};
+}
+
+MultiplyProblem lower(const Tensor& out, const Tensor& x, const Stored24& a, bool transpose) {
+    const std::size_t r = a.shape.rank();
+    const std::uint64_t rows = a.shape[r - 2], cols = a.shape[r - 1];
+    const std::uint64_t row_values = a.values.size(r - 1);
     MultiplyProblem p = product_of(out, x, shape_of(a), transpose);
     p.weight = kernels::MatmulDirect::Weight::sparse24;
+    p.tile_codes = a.tile_codes;
     p.contract_columns = !transpose;
     p.k = transpose ? rows : cols;
-    p.b = {a.values().buffer(), a.type(), a.values().offset(), 0, 0, 0, r == 3 ? rows * row_values : 0};
+    p.b = {a.values.buffer(), a.values.type(), a.values.offset(), 0, 0, 0, r == 3 ? rows * row_values : 0};
     (transpose ? p.b.row : p.b.column) = row_values;
-    p.metadata_word = a.metadata().offset();
-    p.metadata_words = a.metadata().elements();
-    p.label = transpose ? "sparse24_matmul_transposed" : "sparse24_matmul";
+    p.metadata_word = a.places.offset();
+    p.metadata_words = a.places.elements();
+    p.label = a.tile_codes ? (transpose ? "tile_sparse24_matmul_transposed" : "tile_sparse24_matmul")
+                           : (transpose ? "sparse24_matmul_transposed" : "sparse24_matmul");
     return p;
 }
 
 // `x` and `a` are checked.
 void multiply_into(Recorder& recorder, const Tensor& out, const char* name, const Tensor& x,
-                   const Sparse24& a, bool transpose, const Epilogue& epilogue) {
-    require_result(recorder, out, product_shape(x, shape_of(a), transpose), a.type());
-    check_epilogue(recorder, epilogue, out, a.type());
+                   const Stored24& a, bool transpose, const Epilogue& epilogue) {
+    require_result(recorder, out, product_shape(x, shape_of(a), transpose), a.values.type());
+    check_epilogue(recorder, epilogue, out, a.values.type());
     require_apart(out, epilogue, name, x);
-    require_apart(out, epilogue, "a", a.values());
-    require_apart(out, epilogue, "a", a.metadata());
+    require_apart(out, epilogue, "a", a.values);
+    require_apart(out, epilogue, "a", a.places);
     MultiplyProblem problem = lower(out, x, a, transpose);
     const Tensor residual = set_epilogue(problem, epilogue, out, 1, 0);
     emit(recorder, problem, out, residual);
 }
 
-Tensor multiply(Recorder& recorder, const char* name, const Tensor& x, const Sparse24& a, bool transpose,
+void check(const Recorder& recorder, const char* name, const Tensor& x, const Stored24& a, bool transpose) {
+    check_stored(recorder, "a", a);
+    check_operand(recorder, name, x, shape_of(a), transpose);
+}
+
+void checked_multiply_into(Recorder& recorder, const Tensor& out, const char* name, const Tensor& x,
+                           const Stored24& a, bool transpose, const Epilogue& epilogue) {
+    check(recorder, name, x, a, transpose);
+    multiply_into(recorder, out, name, x, a, transpose, epilogue);
+}
+
+Tensor multiply(Recorder& recorder, const char* name, const Tensor& x, const Stored24& a, bool transpose,
                 const Epilogue& epilogue) {
-    check_operand(recorder, name, x, checked(recorder, a), transpose);
-    const Tensor out = new_result(recorder, product_shape(x, shape_of(a), transpose), a.type(), epilogue);
+    check(recorder, name, x, a, transpose);
+    const Tensor out =
+        new_result(recorder, product_shape(x, shape_of(a), transpose), a.values.type(), epilogue);
     multiply_into(recorder, out, name, x, a, transpose, epilogue);
     return out;
 }
@@ -50,8 +68,7 @@ Tensor multiply(Recorder& recorder, const char* name, const Tensor& x, const Spa
 
 void matmul_into(Recorder& recorder, const Tensor& out, const Tensor& x, const Sparse24& a,
                  const Epilogue& epilogue) {
-    check_operand(recorder, "x", x, checked(recorder, a), false);
-    multiply_into(recorder, out, "x", x, a, false, epilogue);
+    checked_multiply_into(recorder, out, "x", x, a, false, epilogue);
 }
 
 Tensor matmul(Recorder& recorder, const Tensor& x, const Sparse24& a, const Epilogue& epilogue) {
@@ -60,8 +77,7 @@ Tensor matmul(Recorder& recorder, const Tensor& x, const Sparse24& a, const Epil
 
 void matmul_transposed_into(Recorder& recorder, const Tensor& out, const Tensor& dy, const Sparse24& a,
                             const Epilogue& epilogue) {
-    check_operand(recorder, "dy", dy, checked(recorder, a), true);
-    multiply_into(recorder, out, "dy", dy, a, true, epilogue);
+    checked_multiply_into(recorder, out, "dy", dy, a, true, epilogue);
 }
 
 Tensor matmul_transposed(Recorder& recorder, const Tensor& dy, const Sparse24& a, const Epilogue& epilogue) {
@@ -76,6 +92,36 @@ void weight_gradient_into(Recorder& recorder, const Tensor& out, const Tensor& d
 Tensor weight_gradient(Recorder& recorder, const Tensor& dy, const Tensor& x, const Sparse24& a,
                        const GradientOptions& options) {
     return straight_through(recorder, dy, x, checked(recorder, a), options, "sparse24_weight_gradient");
+}
+
+void matmul_into(Recorder& recorder, const Tensor& out, const Tensor& x, const TileSparse24& a,
+                 const Epilogue& epilogue) {
+    checked_multiply_into(recorder, out, "x", x, a, false, epilogue);
+}
+
+Tensor matmul(Recorder& recorder, const Tensor& x, const TileSparse24& a, const Epilogue& epilogue) {
+    return multiply(recorder, "x", x, a, false, epilogue);
+}
+
+void matmul_transposed_into(Recorder& recorder, const Tensor& out, const Tensor& dy, const TileSparse24& a,
+                            const Epilogue& epilogue) {
+    checked_multiply_into(recorder, out, "dy", dy, a, true, epilogue);
+}
+
+Tensor matmul_transposed(Recorder& recorder, const Tensor& dy, const TileSparse24& a,
+                         const Epilogue& epilogue) {
+    return multiply(recorder, "dy", dy, a, true, epilogue);
+}
+
+void weight_gradient_into(Recorder& recorder, const Tensor& out, const Tensor& dy, const Tensor& x,
+                          const TileSparse24& a, const GradientOptions& options) {
+    straight_through_into(recorder, out, dy, x, checked(recorder, a), options,
+                          "tile_sparse24_weight_gradient");
+}
+
+Tensor weight_gradient(Recorder& recorder, const Tensor& dy, const Tensor& x, const TileSparse24& a,
+                       const GradientOptions& options) {
+    return straight_through(recorder, dy, x, checked(recorder, a), options, "tile_sparse24_weight_gradient");
 }
 
 }  // namespace danaus

@@ -33,11 +33,16 @@ SparseWeight24::SparseWeight24(Recorder& recorder, const Parameter& weight,
     require(options.search <= TransposableSearch::two_approximation,
             "search: {}, exact, greedy or two_approximation is needed",
             static_cast<std::uint32_t>(options.search));
+    require(!options.tile_codes || (options.transposable && options.search == TransposableSearch::exact),
+            "tile_codes: true, transposable masks of the exact search are needed");
     check_gradient(recorder.device(), options.gradient);
     const Device device = recorder.device();
     mask_ = Tensor(device, DataType::u32, mask_shape(shape));
     flips_ = Tensor(device, DataType::u32, {1});
-    compressed_ = Sparse24(device, dense().type(), shape);
+    if (options.tile_codes)
+        tiles_ = TileSparse24(device, dense().type(), shape);
+    else
+        compressed_ = Sparse24(device, dense().type(), shape);
     fill_into(recorder, flips_, 0.0);
     choose(recorder, mask_);
     recompress(recorder);
@@ -72,13 +77,20 @@ void SparseWeight24::refresh(Recorder& recorder) const {
     recompress(recorder);
 }
 
+void SparseWeight24::compress(Recorder& recorder) const {
+    if (tiles_)
+        compress_tiles_into(recorder, tiles_, dense(), mask_);
+    else
+        compress_into(recorder, compressed_, dense(), mask_);
+}
+
 void SparseWeight24::recompress(Recorder& recorder) const {
-    const Tensor& weight = dense();
-    if (sparse_) compress_into(recorder, compressed_, weight, mask_);
+    static_cast<void>(dense());
+    if (sparse_) compress(recorder);
 }
 
 void SparseWeight24::set_sparse(Recorder& recorder, bool sparse) {
-    if (sparse && !sparse_) compress_into(recorder, compressed_, dense(), mask_);
+    if (sparse && !sparse_) compress(recorder);
     sparse_ = sparse;
 }
 
@@ -87,62 +99,68 @@ void SparseWeight24::set_gradient(const UnbiasedOptions& gradient) {
     options_.gradient = gradient;
 }
 
+namespace {
+
+// `call` with what multiplies go through.
+template <typename Call>
+auto with_weight(bool sparse, const Tensor& dense, const Sparse24& rows, const TileSparse24& tiles,
+                 const Call& call) {
+    if (!sparse) return call(dense);
+    return tiles ? call(tiles) : call(rows);
+}
+
+}  // namespace
+
 Tensor SparseWeight24::matmul(Recorder& recorder, const Tensor& x, const Epilogue& epilogue) const {
-    const Tensor& weight = dense();
-    return sparse_ ? danaus::matmul(recorder, x, compressed_, epilogue)
-                   : danaus::matmul(recorder, x, weight, epilogue);
+    return with_weight(sparse_, dense(), compressed_, tiles_,
+                       [&](const auto& w) { return danaus::matmul(recorder, x, w, epilogue); });
 }
 
 void SparseWeight24::matmul_into(Recorder& recorder, const Tensor& out, const Tensor& x,
                                  const Epilogue& epilogue) const {
-    const Tensor& weight = dense();
-    if (sparse_)
-        danaus::matmul_into(recorder, out, x, compressed_, epilogue);
-    else
-        danaus::matmul_into(recorder, out, x, weight, epilogue);
+    with_weight(sparse_, dense(), compressed_, tiles_,
+                [&](const auto& w) { danaus::matmul_into(recorder, out, x, w, epilogue); });
 }
 
 Tensor SparseWeight24::matmul_transposed(Recorder& recorder, const Tensor& dy,
                                          const Epilogue& epilogue) const {
-    const Tensor& weight = dense();
-    return sparse_ ? danaus::matmul_transposed(recorder, dy, compressed_, epilogue)
-                   : danaus::matmul_transposed(recorder, dy, weight, epilogue);
+    return with_weight(sparse_, dense(), compressed_, tiles_,
+                       [&](const auto& w) { return danaus::matmul_transposed(recorder, dy, w, epilogue); });
 }
 
 void SparseWeight24::matmul_transposed_into(Recorder& recorder, const Tensor& out, const Tensor& dy,
                                             const Epilogue& epilogue) const {
-    const Tensor& weight = dense();
-    if (sparse_)
-        danaus::matmul_transposed_into(recorder, out, dy, compressed_, epilogue);
-    else
-        danaus::matmul_transposed_into(recorder, out, dy, weight, epilogue);
+    with_weight(sparse_, dense(), compressed_, tiles_,
+                [&](const auto& w) { danaus::matmul_transposed_into(recorder, out, dy, w, epilogue); });
 }
 
 void SparseWeight24::weight_gradient_into(Recorder& recorder, const Tensor& out, const Tensor& dy,
                                           const Tensor& x, const GradientOptions& options) const {
-    static_cast<void>(dense());
-    if (!sparse_ || !options_.prune_gradient)
+    const Shape& shape = dense().shape();
+    const DataType type = dense().type();
+    if (!sparse_ || !options_.prune_gradient) {
+        if (tiles_) return danaus::weight_gradient_into(recorder, out, dy, x, tiles_, options);
         return danaus::weight_gradient_into(recorder, out, dy, x, compressed_, options);
+    }
     detail::require_tensor(recorder, "dy", dy);
     detail::require_tensor(recorder, "x", x);
-    const std::size_t rank = compressed_.shape().rank();
+    const std::size_t rank = shape.rank();
     require(dy.rank() == x.rank() && (dy.rank() == 3 || (dy.rank() == 2 && rank == 2)),
             "dy: shape {} and x: shape {}, one rank is needed, {} for a weight {}", to_string(dy.shape()),
-            to_string(x.shape()), rank == 2 ? "2 or 3" : "3", to_string(compressed_.shape()));
-    require(dy.size(dy.rank() - 1) == compressed_.shape()[rank - 2],
-            "dy: shape {}, its last size must be {} for a weight {}", to_string(dy.shape()),
-            compressed_.shape()[rank - 2], to_string(compressed_.shape()));
-    require(x.size(x.rank() - 1) == compressed_.shape()[rank - 1],
-            "x: shape {}, its last size must be {} for a weight {}", to_string(x.shape()),
-            compressed_.shape()[rank - 1], to_string(compressed_.shape()));
+            to_string(x.shape()), rank == 2 ? "2 or 3" : "3", to_string(shape));
+    require(dy.size(dy.rank() - 1) == shape[rank - 2],
+            "dy: shape {}, its last size must be {} for a weight {}", to_string(dy.shape()), shape[rank - 2],
+            to_string(shape));
+    require(x.size(x.rank() - 1) == shape[rank - 1], "x: shape {}, its last size must be {} for a weight {}",
+            to_string(x.shape()), shape[rank - 1], to_string(shape));
     for (std::size_t i = 0; i + 1 < dy.rank(); ++i)
         require(dy.size(i) == x.size(i), "x: shape {}, the batch and tokens of dy {} are needed",
                 to_string(x.shape()), to_string(dy.shape()));
-    detail::require_type("dy", dy, compressed_.type());
-    detail::require_type("x", x, compressed_.type());
-    require(rank == 2 || dy.size(0) == compressed_.shape()[0], "dy: batch {}, the weight has {} blocks",
-            dy.size(0), compressed_.shape()[0]);
-    detail::require_result(recorder, out, compressed_.shape(), compressed_.type());
+    detail::require_type("dy", dy, type);
+    detail::require_type("x", x, type);
+    require(rank == 2 || dy.size(0) == shape[0], "dy: batch {}, the weight has {} blocks", dy.size(0),
+            shape[0]);
+    detail::require_result(recorder, out, shape, type);
     detail::require_disjoint("out", out, "x", x);
     detail::require_disjoint("out", out, "dy", dy);
     const bool flatten = rank == 2 && dy.rank() == 3;
@@ -166,7 +184,8 @@ void SparseWeight24::add_to(SafetensorsWriter& writer, const std::string& name) 
 }
 
 void SparseWeight24::verify(Stream& stream, const Tensor& mask) const {
-    const std::uint64_t columns = compressed_.shape()[compressed_.shape().rank() - 1];
+    const Shape& shape = dense().shape();
+    const std::uint64_t columns = shape[shape.rank() - 1];
     if (!options_.transposable)
         verify_mask(stream, mask, columns);
     else

@@ -1,9 +1,9 @@
 #include "tune_trial.hpp"
 
 #include "check.hpp"
+#include "stored24.hpp"
 
 #include <danaus/random.hpp>
-#include <danaus/sparse24.hpp>
 
 #include <algorithm>
 #include <cmath>
@@ -66,12 +66,13 @@ void MultiplyTrial::place_sparse() {
     const std::uint64_t rows = p.contract_columns ? p.n : p.k, columns = p.contract_columns ? p.k : p.n;
     const Tensor dense(stream_.device(), p.b.type, {p.inner, rows, columns});
     uniform_into(stream_, dense, -1.0f, 1.0f, seed_++);
-    const Sparse24 weight = compress_by_magnitude(stream_, dense);
-    const std::uint64_t row_values = weight.values().size(2);
-    p.b = {weight.values().buffer(), p.b.type, weight.values().offset(), 0, 0, 0, rows * row_values};
+    const Stored24 weight = p.tile_codes ? Stored24(compress_transposable(stream_, dense))
+                                         : Stored24(compress_by_magnitude(stream_, dense));
+    const std::uint64_t row_values = weight.values.size(2);
+    p.b = {weight.values.buffer(), p.b.type, weight.values.offset(), 0, 0, 0, rows * row_values};
     (p.contract_columns ? p.b.column : p.b.row) = row_values;
-    p.metadata_word = weight.metadata().offset();
-    p.metadata_words = weight.metadata().elements();
+    p.metadata_word = weight.places.offset();
+    p.metadata_words = weight.places.elements();
 }
 
 void MultiplyTrial::place_picks() {

@@ -25,12 +25,14 @@ namespace danaus::detail {
 struct ProblemKey {
     /// Which elements of a matrix are neighbours in memory.
     enum class Order : std::uint32_t { rows, columns, scattered, packed };
-    /// The weight as it is stored: B 2:4 along the contraction, or across it; A vector-wise sparse. Of a
-    /// whole Monarch product, forward or transposed, the order of y's features too.
+    /// The weight as it is stored: B 2:4 along the contraction, or across it, by rows or by tiles; A
+    /// vector-wise sparse. Of a whole Monarch product, forward or transposed, the order of y's features too.
     enum class Weight : std::uint32_t {
         dense,
         sparse24,
         sparse24_across,
+        tile24,
+        tile24_across,
         vector,
         monarch,
         monarch_blocked,

@@ -13,9 +13,16 @@ using Order = ProblemKey::Order;
 using Weight = ProblemKey::Weight;
 
 constexpr std::string_view order_names[] = {"rows", "columns", "scattered", "packed"};
-constexpr std::string_view weight_names[] = {
-    "dense",   "sparse24",        "sparse24_across",    "vector",
-    "monarch", "monarch_blocked", "monarch_transposed", "monarch_transposed_blocked"};
+constexpr std::string_view weight_names[] = {"dense",
+                                             "sparse24",
+                                             "sparse24_across",
+                                             "tile24",
+                                             "tile24_across",
+                                             "vector",
+                                             "monarch",
+                                             "monarch_blocked",
+                                             "monarch_transposed",
+                                             "monarch_transposed_blocked"};
 constexpr std::string_view access_names[] = {"address", "descriptor"};
 constexpr std::string_view type_names[] = {"f32", "f16", "bf16"};
 static_assert(static_cast<int>(Access::address) == 0 && static_cast<int>(Access::descriptor) == 1);
@@ -98,7 +105,9 @@ ProblemKey key_of(const MultiplyProblem& p, Access access) {
     key.access = access;
     key.operands = p.b.type;  // a packed A may be f32
     key.result = p.c.type;
-    if (is_sparse(p)) key.weight = p.contract_columns ? Weight::sparse24 : Weight::sparse24_across;
+    if (is_sparse(p))
+        key.weight = p.tile_codes ? (p.contract_columns ? Weight::tile24 : Weight::tile24_across)
+                                  : (p.contract_columns ? Weight::sparse24 : Weight::sparse24_across);
     if (p.picked_from) key.weight = Weight::vector;
     key.a = p.a_panel ? Order::packed : order_of(p.a, p.m, p.k);
     key.b = is_sparse(p) ? Order::rows : order_of(p.b, p.k, p.n);

@@ -39,13 +39,12 @@ inline Parts parts_of(const Tensor& w, const Tensor& mask_in, const Tensor& mask
 template <typename Record>
 void for_pieces(const Recorder& recorder, const char* label, std::uint64_t panel_rows, const Parts& parts,
                 const Record& record) {
-    for_row_pieces(
-        recorder, label, panel_rows, recorder.device().capabilities().max_workgroup_count[1],
-        std::array<Part, 5>{
-            {{parts.w}, {parts.mask_in}, {parts.mask_out}, {parts.values, true}, {parts.indices, true}}},
-        [&](const std::array<Tensor, 5>& t) {
-            record(Parts{t[0], t[1], t[2], t[3], t[4]});
-        });
+    for_row_pieces(recorder, label, panel_rows, recorder.device().capabilities().max_workgroup_count[1],
+                   std::array<Part, 5>{
+                       {{parts.w}, {parts.mask_in}, {parts.mask_out}, {parts.values, 1}, {parts.indices, 1}}},
+                   [&](const std::array<Tensor, 5>& t) {
+                       record(Parts{t[0], t[1], t[2], t[3], t[4]});
+                   });
 }
 
 inline std::uint32_t groups_of(const Recorder& recorder, std::uint64_t count) {

@@ -2,13 +2,16 @@
 // tile_b_sparse24.glsl has the format. B_LAYOUT 0: contraction along the weight's columns, 2: along its rows.
 // A unit is a group of four columns: two words.
 
+#include "nibbles24.glsl"
+
 const bool ALONG_IN = B_LAYOUT == 0;
 const uint UNIT_WORDS_B = 2;
 
-uint words_per_row = ((ALONG_IN ? size_k : size_n) + 31) / 32;
+uint words_per_line = place_words(ALONG_IN ? size_k : size_n);
 uint values_per_row = ALONG_IN ? stride_b_n : stride_b_k;
 uint weight_rows = ALONG_IN ? size_n : size_k;
-uint batch_meta = push.meta + batch_b / max(weight_rows * values_per_row, 1) * weight_rows * words_per_row;
+uint batch_meta =
+    push.meta + batch_b / max(weight_rows * values_per_row, 1) * place_lines(weight_rows) * words_per_line;
 
 // Entry `place` of a group with these two values.
 uint entry_bits(uint values, uint nibble, uint place) {
@@ -22,7 +25,9 @@ void load_b(uint k) {
         const uint row = ALONG_IN ? min(n, size_n - 1) : min(at_k, size_k - 1);
         const uint group = (ALONG_IN ? min(at_k, size_k - 1) : min(n, size_n - 1)) / 4;
         const uint values = load(MATRIX_B, 0u, (batch_b + row * values_per_row + group * 2) / 2);
-        const uint nibble = load(MATRIX_B, 0u, batch_meta + row * words_per_row + group / 8) >> (group & 7) * 4;
+        const uint word = load(MATRIX_B, 0u, batch_meta + line_of(row) * words_per_line + word_of(group));
+        // Blocks begin at multiples of four in either direction.
+        const uint nibble = nibble_of(word, group, place_terms(ALONG_IN ? place.x : place.y));
         [[unroll]] for (uint e = 0; e < 2; ++e)
             b_next[2 * i + e] = at_k < size_k ? entry_bits(values, nibble, 2 * e) | entry_bits(values, nibble, 2 * e + 1) << 16
                                               : 0u;

@@ -29,21 +29,25 @@ layout(constant_id = 4) const uint OUT_TYPE = 0;  // TYPE, or F32: decoded once,
 #define FROM 0
 #define TO 1
 
+#if defined(WEIGHT_SPARSE24)
+#include "nibbles24.glsl"
+#endif
+
 const uint PER_WORD = OUT_TYPE == F32 ? 1 : 2;
 const uint ROW_WORDS = PANEL_DEPTH / PER_WORD;
 
 uint size_rows = push.rows, size_k = push.k;
 uint row_stride = push.row_stride, k_stride = push.k_stride, batch_stride = push.batch_stride;
 
-// W[row][k] at `row_start` for the row; a place behind the last column is read at that and then dropped, so that no load
+// W[row][k] with the row's values from `row_start` on and its line of places from `line` on; a place behind the last column is read at that and then dropped, so that no load
 // leaves the operand.
-uint weight_bits(uint row_start, uint row_meta, uint k) {
+uint weight_bits(uint row_start, uint row, uint line, uint k) {
     const uint c = min(k, size_k - 1);
 #if defined(WEIGHT_DENSE)
     const uint bits = load_bits(FROM, TYPE, row_start + c * k_stride);
 #elif defined(WEIGHT_SPARSE24)
     const uint group = c / 4;
-    const uint nibble = load(FROM, 0u, row_meta + group / 8) >> (group & 7u) * 4;
+    const uint nibble = nibble_of(load(FROM, 0u, line + word_of(group)), group, place_terms(row));
     const uint first = load_bits(FROM, TYPE, row_start + group * 2), second = load_bits(FROM, TYPE, row_start + group * 2 + 1);
     const uint bits = ((nibble & 3u) == (c & 3u) ? first : 0u) | ((nibble >> 2 & 3u) == (c & 3u) ? second : 0u);
 #else
@@ -61,11 +65,15 @@ void pack_panel(uint batch, uint panel, uint to) {
         const uint row = panel * PANEL_ROWS + i % PANEL_ROWS, k = i / PANEL_ROWS * PANEL_DEPTH;
         const uint r = min(row, size_rows - 1);
         const uint row_start = batch * batch_stride + r * row_stride;
-        const uint row_meta = push.meta + (batch * size_rows + r) * ((size_k + 31) / 32);
+#if defined(WEIGHT_SPARSE24)
+        const uint line = push.meta + (batch * place_lines(size_rows) + line_of(r)) * place_words(size_k);
+#else
+        const uint line = 0;
+#endif
         uint words[ROW_WORDS];
         [[unroll]] for (uint w = 0; w < ROW_WORDS; ++w) {
-            words[w] = weight_bits(row_start, row_meta, k + w * PER_WORD);
-            if (PER_WORD == 2) words[w] |= weight_bits(row_start, row_meta, k + w * 2 + 1) << 16;
+            words[w] = weight_bits(row_start, r, line, k + w * PER_WORD);
+            if (PER_WORD == 2) words[w] |= weight_bits(row_start, r, line, k + w * 2 + 1) << 16;
         }
         [[unroll]] for (uint w = 0; w < ROW_WORDS; ++w)
             store(TO, to, i * ROW_WORDS + w, row < size_rows ? words[w] : 0u);

@@ -114,12 +114,15 @@ void keep_b(uint half_) { KEEP_SHARE_(B_LAYOUT, BLOCK_N, PITCH_N, SHARE_B, half_
 
 #elif defined(WEIGHT_SPARSE24)
 
+#include "nibbles24.glsl"
+
 const bool ALONG_IN = B_LAYOUT == 0;
 
-uint words_per_row = ((ALONG_IN ? size_k : size_n) + 31) / 32;
+uint words_per_line = place_words(ALONG_IN ? size_k : size_n);
 uint values_per_row = ALONG_IN ? stride_b_n : stride_b_k;
 uint weight_rows = ALONG_IN ? size_n : size_k;
-uint batch_meta = push.meta + batch_b / max(weight_rows * values_per_row, 1) * weight_rows * words_per_row;
+uint batch_meta =
+    push.meta + batch_b / max(weight_rows * values_per_row, 1) * place_lines(weight_rows) * words_per_line;
 
 // A unit is a group of four.
 void load_b(uint k) {
@@ -129,7 +132,9 @@ void load_b(uint k) {
         const uint row = ALONG_IN ? min(n, size_n - 1) : min(at_k, size_k - 1);
         const uint group = (ALONG_IN ? min(at_k, size_k - 1) : min(n, size_n - 1)) / 4;
         const vec2 values = load_float_pair(MATRIX_B, OPERAND_TYPE, 0u, batch_b + row * values_per_row + group * 2);
-        const uint nibble = load(MATRIX_B, 0u, batch_meta + row * words_per_row + group / 8) >> (group & 7) * 4;
+        const uint word = load(MATRIX_B, 0u, batch_meta + line_of(row) * words_per_line + word_of(group));
+        // Blocks begin at multiples of four in either direction.
+        const uint nibble = nibble_of(word, group, place_terms(ALONG_IN ? place.x : place.y));
         const bool real = at_k < size_k;
         [[unroll]] for (uint e = 0; e < 4; ++e)
             b_next[4 * i + e] = !real ? 0.0

@@ -1,6 +1,7 @@
 // Selecting, applying, compressing and expanding 2:4 masks, bit for bit against the oracle.
 #include "reference/sparse24.hpp"
 
+#include "support/guarded24.hpp"
 #include "support/layout.hpp"
 #include "support/masks.hpp"
 
@@ -61,31 +62,7 @@ std::vector<float> floats(const Matrix& m) {
     return reference::to_float(m.data);
 }
 
-// A compressed matrix in the middle of a buffer of sentinels.
-class GuardedSparse {
-public:
-    GuardedSparse(Stream& stream, DataType type, const Shape& shape)
-        : bytes_(Sparse24::bytes(type, shape)), image_((bytes_ + 2 * guard) / 4, 0xfff5a3c7u) {
-        const Buffer buffer = stream.device().allocate(image_.size() * 4);
-        stream.upload(buffer, 0, std::as_bytes(std::span(image_)));
-        sparse_ = Sparse24(buffer, type, shape, guard);
-    }
-    [[nodiscard]] const Sparse24& get() const { return sparse_; }
-    void check(Stream& stream, const std::string& what) const {
-        std::vector<std::uint32_t> now(image_.size());
-        stream.download(sparse_.values().buffer(), 0, std::as_writable_bytes(std::span(now)));
-        for (std::size_t i = 0; i < now.size(); ++i) {
-            if (i >= guard / 4 && i < (guard + bytes_) / 4) continue;
-            ASSERT_EQ(now[i], image_[i]) << what << ": the guard was overwritten at word " << i;
-        }
-    }
-
-private:
-    static constexpr std::uint64_t guard = 256;
-    std::uint64_t bytes_;
-    std::vector<std::uint32_t> image_;
-    Sparse24 sparse_;
-};
+using GuardedSparse = test::Guarded24<Sparse24>;
 
 // Every operation on one W against the oracle.
 void check_all(Stream& stream, DataType type, const Shape& shape, Layout from, Layout to, unsigned seed) {

@@ -80,6 +80,55 @@ TEST(SparseWeight24, MultipliesThroughItsMaskOrWithoutIt) {
             }
 }
 
+// Held by tiles, one copy for both directions: the same masks, multiplies and gradients, bit for bit in what
+// is kept.
+TEST(SparseWeight24, HoldsTilesInPlaceOfRows) {
+    Stream stream(device());
+    for (const DataType type : {DataType::f32, DataType::f16})
+        for (const Shape& shape : {Shape{12, 20}, Shape{9, 22}, Shape{3, 8, 12}}) {
+            const Parameter parameter = parameter_of(stream, shape, type, normal_values(shape.elements(), 3));
+            SparseWeight24 weight(stream, parameter, {.tile_codes = true});
+            EXPECT_FALSE(weight.compressed());
+            EXPECT_EQ(weight.tiles().shape(), shape);
+            const auto expect_kept = [&] {
+                const Tensor masked = apply_mask(stream, parameter.working, weight.mask());
+                EXPECT_EQ(first_difference(download(stream, to_dense(stream, weight.tiles())),
+                                           download(stream, masked)),
+                          "");
+                return masked;
+            };
+            expect_multiplies_by(stream, weight, expect_kept(), 10);
+            upload_into(stream, parameter.master, normal_values(shape.elements(), 4));
+            refresh_working(stream, parameter);
+            weight.recompress(stream);
+            expect_kept();
+            weight.refresh(stream);
+            expect_multiplies_by(stream, weight, expect_kept(), 20);
+            weight.set_sparse(stream, false);
+            expect_multiplies_by(stream, weight, parameter.working, 30);
+            weight.set_sparse(stream, true);
+            expect_kept();
+        }
+    const Shape shape{12, 20};
+    const Parameter parameter = parameter_of(stream, shape, DataType::f32, normal_values(240, 1));
+    const Tensor dy = upload(stream, normal_values(7 * 12, 2), {7, 12}),
+                 x = upload(stream, normal_values(7 * 20, 3), {7, 20});
+    for (const bool prune : {false, true}) {
+        const SparseWeight24 tiles(stream, parameter, {.tile_codes = true, .prune_gradient = prune}),
+            rows(stream, parameter, {.prune_gradient = prune});
+        const Tensor one(device(), DataType::f32, shape), other(device(), DataType::f32, shape);
+        tiles.weight_gradient_into(stream, one, dy, x);
+        rows.weight_gradient_into(stream, other, dy, x);
+        EXPECT_EQ(first_difference(download(stream, one), download(stream, other)), "");
+    }
+    EXPECT_FALSE(SparseWeight24(stream, parameter).tiles());
+    for (const SparseWeight24Options& options :
+         {SparseWeight24Options{.transposable = false, .tile_codes = true},
+          SparseWeight24Options{.search = TransposableSearch::greedy, .tile_codes = true}})
+        expect_error(ErrorKind::invalid_argument, {"tile_codes", "transposable", "exact"},
+                     [&] { SparseWeight24(stream, parameter, options); });
+}
+
 TEST(SparseWeight24, RefreshesMasksAndCountsFlips) {
     Stream stream(device());
     const Shape shape{32, 40};

@@ -27,23 +27,24 @@ MultiplyProblem problem_of(Verb verb, const Tensor& out, const Tensor& a, const 
     return p;
 }
 
-MultiplyProblem problem_of(const Tensor& out, const Tensor& x, const Sparse24& a, bool transpose) {
+MultiplyProblem problem_of(const Tensor& out, const Tensor& x, const detail::Stored24& a, bool transpose) {
     MultiplyProblem p;
-    const std::size_t r = a.shape().rank();
-    const std::uint64_t rows = a.shape()[r - 2], values = a.values().size(r - 1);
+    const std::size_t r = a.shape.rank();
+    const std::uint64_t rows = a.shape[r - 2], values = a.values.size(r - 1);
     p.weight = kernels::MatmulDirect::Weight::sparse24;
+    p.tile_codes = a.tile_codes;
     p.contract_columns = !transpose;
     p.m = x.size(x.rank() - 2);
-    p.n = a.shape()[transpose ? r - 1 : r - 2];
-    p.k = a.shape()[transpose ? r - 2 : r - 1];
+    p.n = a.shape[transpose ? r - 1 : r - 2];
+    p.k = a.shape[transpose ? r - 2 : r - 1];
     p.a = detail::matrix_view(x);
     p.c = detail::matrix_view(out);
-    p.b = {a.values().buffer(), a.type(), a.values().offset(), 0, 0, 0, 0};
+    p.b = {a.values.buffer(), a.values.type(), a.values.offset(), 0, 0, 0, 0};
     (transpose ? p.b.row : p.b.column) = values;
-    p.metadata_word = a.metadata().offset();
-    p.metadata_words = a.metadata().elements();
+    p.metadata_word = a.places.offset();
+    p.metadata_words = a.places.elements();
     if (r == 3) {
-        p.inner = a.shape()[0];
+        p.inner = a.shape[0];
         p.a.inner = std::exchange(p.a.outer, 0);
         p.c.inner = std::exchange(p.c.outer, 0);
         p.b.inner = rows * values;

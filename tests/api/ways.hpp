@@ -3,6 +3,7 @@
 
 #include "matmul_case.hpp"
 #include "multiply.hpp"
+#include "stored24.hpp"
 
 #include <string>
 #include <vector>
@@ -13,8 +14,8 @@ namespace danaus::test {
 [[nodiscard]] detail::MultiplyProblem problem_of(Verb verb, const Tensor& out, const Tensor& a,
                                                  const Tensor& b);
 /// Likewise x·Aᵀ, or x·A.
-[[nodiscard]] detail::MultiplyProblem problem_of(const Tensor& out, const Tensor& x, const Sparse24& a,
-                                                 bool transpose = false);
+[[nodiscard]] detail::MultiplyProblem problem_of(const Tensor& out, const Tensor& x,
+                                                 const detail::Stored24& a, bool transpose = false);
 
 /// Candidates for `problem` on the test device: the first of each family and role that the rules of its type
 /// or of a GPU name, and a few others drawn by `seed`, since each costs a pipeline.

@@ -2,7 +2,7 @@
 #include "ways.hpp"
 
 #include "epilogue_case.hpp"
-#include "reference/sparse24.hpp"
+#include "reference/transposable.hpp"
 
 #include <danaus/runtime/kernel_support.hpp>
 
@@ -188,7 +188,20 @@ TEST(Ways, Epilogues) {
     });
 }
 
-TEST(Ways, Sparse24WithEpilogues) {
+// A compressed weight of either form, and what it stands for.
+struct Compressed {
+    detail::Stored24 stored;
+    Matrix dense;
+};
+
+Compressed compressed(Stream& stream, const Tensor& w, const Matrix& dense, bool tiles) {
+    if (tiles)
+        return {compress_transposable(stream, w),
+                reference::apply_mask(dense, reference::select_transposable_mask(dense))};
+    return {compress_by_magnitude(stream, w), reference::apply_mask(dense, reference::select_mask(dense))};
+}
+
+void expect_compressed_with_epilogues(bool tiles) {
     Stream stream(device());
     test::property(8, [&] {
         const EpilogueChoice choice = draw_choice();
@@ -199,22 +212,30 @@ TEST(Ways, Sparse24WithEpilogues) {
                    w = test::random_values(rows * columns, 2, choice.type);
         const Placed tx(stream, choice.type, {m, k}, {.skew = draw(0, 1)}, x),
             tw(stream, choice.type, {rows, columns}, {}, w);
-        const Sparse24 a = compress_by_magnitude(stream, tw);
-        const Matrix rx(m, k, x), dense(rows, columns, w);
-        const Matrix rw = reference::decompress(reference::compress(dense, reference::select_mask(dense)));
+        const auto [a, rw] = compressed(stream, tw, Matrix(rows, columns, w), tiles);
+        const Matrix rx(m, k, x);
         const auto product = [&](const Matrix& left, const Matrix& right) {
             return transpose ? reference::matmul_transposed(left, right) : reference::matmul(left, right);
         };
         const Matrix sum = product(rx, rw);
         const Matrix bound =
             reference::dot_bound(k + 1, {}, product(reference::absolute(rx), reference::absolute(rw)), sum);
-        RC_ASSERT(mismatch_of_epilogues(
-                      stream, choice, sum, bound, static_cast<unsigned>(draw(0, 999)),
-                      [&](const Tensor& out) { return test::problem_of(out, tx, a, transpose); }) == "");
+        RC_ASSERT(mismatch_of_epilogues(stream, choice, sum, bound, static_cast<unsigned>(draw(0, 999)),
+                                        [&, &form = a](const Tensor& out) {
+                                            return test::problem_of(out, tx, form, transpose);
+                                        }) == "");
     });
 }
 
-TEST(Ways, Sparse24Batches) {
+TEST(Ways, Sparse24WithEpilogues) {
+    expect_compressed_with_epilogues(false);
+}
+
+TEST(Ways, TileSparse24WithEpilogues) {
+    expect_compressed_with_epilogues(true);
+}
+
+void expect_compressed_batches(bool tiles) {
     Stream stream(device());
     for (const DataType type : types)
         for (const std::size_t k : {37u, 64u, 256u}) {
@@ -222,7 +243,8 @@ TEST(Ways, Sparse24Batches) {
             const auto x = test::random_values(blocks * m * k, 1, type),
                        w = test::random_values(blocks * n * k, 2, type);
             const Placed tx(stream, type, {blocks, m, k}, {}, x), tw(stream, type, {blocks, n, k}, {}, w);
-            const Sparse24 a = compress_by_magnitude(stream, tw);
+            const detail::Stored24 a = tiles ? detail::Stored24(compress_transposable(stream, tw))
+                                             : detail::Stored24(compress_by_magnitude(stream, tw));
             std::size_t count = 1;
             for (std::size_t i = 0; i < count; ++i) {
                 const Placed out(stream, DataType::f32, {blocks, m, n});
@@ -236,7 +258,8 @@ TEST(Ways, Sparse24Batches) {
                     };
                     const Matrix rx(m, k, part(x, m * k)), dense(n, k, part(w, n * k));
                     const Matrix rw =
-                        reference::decompress(reference::compress(dense, reference::select_mask(dense)));
+                        reference::apply_mask(dense, tiles ? reference::select_transposable_mask(dense)
+                                                           : reference::select_mask(dense));
                     const Matrix sum = reference::matmul(rx, rw);
                     EXPECT_EQ(reference::first_mismatch(
                                   part(got, m * n), sum,
@@ -246,6 +269,14 @@ TEST(Ways, Sparse24Batches) {
                 }
             }
         }
+}
+
+TEST(Ways, Sparse24Batches) {
+    expect_compressed_batches(false);
+}
+
+TEST(Ways, TileSparse24Batches) {
+    expect_compressed_batches(true);
 }
 
 // What lies in memory behind a sum's last term, or in a clamped neighbour, is not in the sum.

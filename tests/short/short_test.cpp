@@ -298,6 +298,27 @@ TEST_F(Short, Masks) {
               std::lround(reference::flip_rate(best, approximate) * 9 * 70));
 }
 
+TEST_F(Short, TileSparse24) {
+    const auto w = draw(DataType::f32, 13, 22, 29), x = draw(DataType::f32, 9, 22, 30);
+    const Tensor mask = select_transposable_mask(witness, w.tensor);
+    const Matrix masked = reference::apply_mask(w.matrix, reference::select_transposable_mask(w.matrix));
+    const TileSparse24 tiles = compress_transposable(witness, w.tensor);
+    const Placed y(stream, DataType::f32, {9, 13}), dense(stream, DataType::f32, {13, 22});
+    matmul_into(witness, y, x.tensor, tiles);
+    expect_near(y, reference::matmul(x.matrix, masked), 1e-5);
+    to_dense_into(witness, dense, tiles);
+    expect_near(dense, masked, 0.0);
+    // Both row-wise copies from one pass; the second one's is the transposed product's weight.
+    const Sparse24 rows = empty_sparse24(witness, DataType::f32, {13, 22}),
+                   columns = empty_sparse24(witness, DataType::f32, {22, 13});
+    compress_both_into(witness, rows, columns, w.tensor, mask);
+    to_dense_into(witness, dense, rows);
+    expect_near(dense, masked, 0.0);
+    const Placed turned(stream, DataType::f32, {22, 13});
+    to_dense_into(witness, turned, columns);
+    expect_near(turned, reference::transpose(masked), 0.0);
+}
+
 TEST_F(Short, UnbiasedGradient) {
     const auto dz = draw(DataType::f32, 37, 9, 25), x = draw(DataType::f32, 37, 6, 26);
     const Sparse24 kept = compress_unbiased(witness, dz.tensor.transpose(), {{}, 3, 4, {}});

@@ -12,7 +12,7 @@
 #include <danaus/block_diagonal.hpp>
 #include <danaus/monarch.hpp>
 #include <danaus/packed.hpp>
-#include <danaus/sparse24.hpp>
+#include <danaus/tile_sparse24.hpp>
 #include <danaus/tuning.hpp>
 #include <danaus/vector_sparse.hpp>
 
@@ -37,6 +37,8 @@ struct Best {
 /// form twice. Throws Error(invalid_argument) for a null matrix, no tokens and fewer than 5 rounds.
 [[nodiscard]] DANAUS_EXPORT Best<Sparse24> best(Stream& stream, const Sparse24& a, std::uint64_t tokens,
                                                 const TuneOptions& options = {});
+[[nodiscard]] DANAUS_EXPORT Best<TileSparse24> best(Stream& stream, const TileSparse24& a,
+                                                    std::uint64_t tokens, const TuneOptions& options = {});
 [[nodiscard]] DANAUS_EXPORT Best<VectorSparse> best(Stream& stream, const VectorSparse& a,
                                                     std::uint64_t tokens, const TuneOptions& options = {});
 [[nodiscard]] DANAUS_EXPORT Best<BlockDiagonal> best(Stream& stream, const BlockDiagonal& a,

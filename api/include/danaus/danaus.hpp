@@ -27,6 +27,7 @@
 #include <danaus/sparse24_formats.hpp>
 #include <danaus/sparse_weight24.hpp>
 #include <danaus/tensor.hpp>
+#include <danaus/tile_sparse24.hpp>
 #include <danaus/tuning.hpp>
 #include <danaus/unbiased.hpp>
 #include <danaus/vector_sparse.hpp>

@@ -8,7 +8,7 @@
 #pragma once
 
 #include <danaus/block_diagonal.hpp>
-#include <danaus/sparse24.hpp>
+#include <danaus/tile_sparse24.hpp>
 
 namespace danaus {
 
@@ -45,9 +45,11 @@ private:
 [[nodiscard]] DANAUS_EXPORT PackedWeight pack(Recorder& recorder, const Tensor& w);
 /// to_dense(a), packed: it has dense bytes then, and dense speed. Worth it for many tokens.
 [[nodiscard]] DANAUS_EXPORT PackedWeight pack(Recorder& recorder, const Sparse24& a);
+[[nodiscard]] DANAUS_EXPORT PackedWeight pack(Recorder& recorder, const TileSparse24& a);
 /// The same into `out`, whose shape and type must be those of the weight.
 DANAUS_EXPORT void pack_into(Recorder& recorder, const PackedWeight& out, const Tensor& w);
 DANAUS_EXPORT void pack_into(Recorder& recorder, const PackedWeight& out, const Sparse24& a);
+DANAUS_EXPORT void pack_into(Recorder& recorder, const PackedWeight& out, const TileSparse24& a);
 
 /// y = x·Wᵀ as in matmul with a dense W: shapes, batches, types, epilogue and errors are the same.
 [[nodiscard]] DANAUS_EXPORT Tensor matmul(Recorder& recorder, const Tensor& x, const PackedWeight& w,

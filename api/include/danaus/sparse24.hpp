@@ -58,6 +58,13 @@ private:
 DANAUS_EXPORT void compress_into(Recorder& recorder, const Sparse24& out, const Tensor& w,
                                  const Tensor& mask);
 
+/// compress(w, mask) and the compressed transpose of mask ∘ w, whose shape is (…, in, out), in one pass over
+/// w and a transposable mask: what forward and backward multiplies by rows read. A mask that is not
+/// transposable does what compress() says, to the transposed mask too. (One copy for both:
+/// tile_sparse24.hpp.)
+DANAUS_EXPORT void compress_both_into(Recorder& recorder, const Sparse24& out, const Sparse24& out_transposed,
+                                      const Tensor& w, const Tensor& mask);
+
 /// compress(w, select_mask(w)) in one pass over w. `mask`, if given, is written too.
 [[nodiscard]] DANAUS_EXPORT Sparse24 compress_by_magnitude(Recorder& recorder, const Tensor& w);
 DANAUS_EXPORT void compress_by_magnitude_into(Recorder& recorder, const Sparse24& out, const Tensor& w,

@@ -4,7 +4,7 @@
 #pragma once
 
 #include <danaus/safetensors.hpp>
-#include <danaus/sparse24.hpp>
+#include <danaus/tile_sparse24.hpp>
 
 #include <cstddef>
 #include <cstdint>
@@ -71,5 +71,15 @@ DANAUS_EXPORT void add_sparse24(SafetensorsWriter& writer, const std::string& na
 /// Into a matrix of the same type and shape; Error(invalid_argument) otherwise.
 DANAUS_EXPORT void load_sparse24_into(Stream& stream, const Sparse24& out, const SafetensorsFile& file,
                                       const std::string& name);
+
+/// The same of a TileSparse24: "NAME.values", its codes, U32, as "NAME.codes", and "NAME.columns". What is
+/// not valid are codes that are none of the 90, values for columns behind the last one and codes behind the
+/// last tile; band and tile are named.
+DANAUS_EXPORT void add_tile_sparse24(SafetensorsWriter& writer, const std::string& name,
+                                     const TileSparse24& a);
+[[nodiscard]] DANAUS_EXPORT TileSparse24 load_tile_sparse24(Stream& stream, const SafetensorsFile& file,
+                                                            const std::string& name);
+DANAUS_EXPORT void load_tile_sparse24_into(Stream& stream, const TileSparse24& out,
+                                           const SafetensorsFile& file, const std::string& name);
 
 }  // namespace danaus

@@ -25,7 +25,7 @@
 #include <danaus/masks.hpp>
 #include <danaus/optimizer.hpp>
 #include <danaus/safetensors.hpp>
-#include <danaus/sparse24.hpp>
+#include <danaus/tile_sparse24.hpp>
 #include <danaus/unbiased.hpp>
 
 #include <functional>
@@ -54,6 +54,9 @@ struct SparseWeight24Options {
     /// Both W and its transpose 2:4, or rows alone.
     bool transposable = true;
     TransposableSearch search = TransposableSearch::exact;  ///< of transposable masks
+    /// Holds the weight as TileSparse24: fewer bytes, more to decode. Masks must be transposable, of the exact
+    /// search.
+    bool tile_codes = false;
     /// dW from a dZᵀ that is pruned to 2:4 without bias; else from all of dZ.
     bool prune_gradient = true;
     UnbiasedOptions gradient{};  ///< its random numbers: see set_gradient()
@@ -106,7 +109,9 @@ public:
     [[nodiscard]] const Parameter& parameter() const noexcept { return weight_; }
     [[nodiscard]] const Tensor& mask() const noexcept { return mask_; }    ///< u32, mask_shape(weight)
     [[nodiscard]] const Tensor& flips() const noexcept { return flips_; }  ///< u32 (1)
+    /// What multiplies read: by rows, or with tile_codes by tiles. The other one is null.
     [[nodiscard]] const Sparse24& compressed() const noexcept { return compressed_; }
+    [[nodiscard]] const TileSparse24& tiles() const noexcept { return tiles_; }
     [[nodiscard]] const SparseWeight24Options& options() const noexcept { return options_; }
 
     /// Adds the master and the mask as "NAME.weight" and "NAME.mask".
@@ -125,11 +130,13 @@ private:
     void verify(Stream& stream, const Tensor& mask) const;
     void check_gradient(const Device& device, const UnbiasedOptions& gradient) const;
     [[nodiscard]] const Tensor& dense() const;
+    void compress(Recorder& recorder) const;
 
     Parameter weight_;
     SparseWeight24Options options_;
     Tensor mask_, flips_;
     Sparse24 compressed_;
+    TileSparse24 tiles_;
     bool sparse_ = true;
 };
 
