@@ -241,7 +241,7 @@ void prune(std::vector<float>& w, std::uint64_t columns) {
         {{0, 1}, {2, 3}, {0, 2}, {1, 3}, {0, 3}, {1, 2}}};
     for (std::uint64_t group = 0; group < w.size() / 4; ++group) {
         const std::uint64_t row = 4 * group / columns;
-        for (const std::uint64_t column : pairs[(group + row / 2) % 3 * 2 + row % 2])
+        for (const std::uint64_t column : pairs[(group % (columns / 4) + row / 2) % 3 * 2 + row % 2])
             w[4 * group + column] = 0.0f;
     }
 }

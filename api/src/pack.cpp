@@ -65,7 +65,7 @@ void record_piece(Recorder& recorder, const Tensor& data, PackLayout layout, con
     f.panels = static_cast<std::uint32_t>(panels);
     f.blocks = static_cast<std::uint32_t>(blocks);
     f.row_stride = s.rows > 1 ? static_cast<std::uint32_t>(s.view.row) : 0;
-    f.k_stride = s.k > 1 ? static_cast<std::uint32_t>(s.view.column) : 0;
+    f.k_stride = s.k > 1 || sparse ? static_cast<std::uint32_t>(s.view.column) : 0;
     f.batch_stride = s.batch > 1 ? static_cast<std::uint32_t>(s.view.inner) : 0;
     if (sparse) f.meta = static_cast<std::uint32_t>(s.metadata_word - s.view.offset * size / 4);
 
@@ -137,7 +137,7 @@ MultiplyProblem with_packed(const MultiplyProblem& problem, const Tensor& data, 
 }
 
 bool may_pack(const MultiplyProblem& p, const Capabilities& caps, Access access) {
-    if (p.a_panel || (is_sparse(p) && !p.contract_columns)) return false;
+    if (p.a_panel) return false;
     // One weight for all: a batch of weights is packed as such only where it is the inner one.
     if (p.outer > 1 && (is_sparse(p) || p.b.outer != 0)) return false;
     // Packed, less can be cut: what is more than a dispatch reaches is left as it is.

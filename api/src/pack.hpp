@@ -19,8 +19,8 @@ struct PackLayout {
                                      std::uint64_t k);
 
 /// `batch` weights of rows × k elements: view.row along rows, view.column along k, view.inner between
-/// weights. Or compressed ones, as in a MultiplyProblem that contracts along columns; view.row is then the
-/// values of a row.
+/// weights. Or compressed ones: view.row is then the values of a compressed row and view.column is 0, or for
+/// the transpose of what is compressed the other way round.
 struct PackSource {
     MatrixView view;
     std::uint64_t rows = 0, k = 0, batch = 1;

@@ -4,8 +4,8 @@
 //
 //   one panel of PANEL_ROWS rows:   [block 0: r0 d0 d1 …, r1 d0 d1 …, …] [block 1: …] …      blocks = ceil(k / PANEL_DEPTH)
 //
-// W is dense with any strides (WEIGHT_DENSE), or row-wise 2:4 compressed and expanded on the way (WEIGHT_SPARSE24: the
-// layout of tile_b_sparse24.glsl; PANEL_DEPTH a multiple of 4). Nothing is rounded.
+// W is dense with any strides (WEIGHT_DENSE), or 2:4 compressed by rows or tiles and expanded on the way (WEIGHT_SPARSE24: the
+// layout of tile_b_sparse24.glsl). Where k_stride is not 0, W is the transpose of what is compressed. Nothing is rounded.
 // x: rows of panels, block after block    z: batch · panels     any grid is right: each is walked with the grid's stride
 // One invocation writes PANEL_DEPTH elements of a row: whole words, since PANEL_DEPTH is even, or 1 of f32.
 #version 460
@@ -39,17 +39,20 @@ const uint ROW_WORDS = PANEL_DEPTH / PER_WORD;
 uint size_rows = push.rows, size_k = push.k;
 uint row_stride = push.row_stride, k_stride = push.k_stride, batch_stride = push.batch_stride;
 
-// W[row][k] with the row's values from `row_start` on and its line of places from `line` on; a place behind the last column is read at that and then dropped, so that no load
-// leaves the operand.
-uint weight_bits(uint row_start, uint row, uint line, uint k) {
+// W[row][k] of a batch; a place behind the last column is read at that and then dropped, so that no load leaves the operand.
+uint weight_bits(uint batch, uint row, uint k) {
     const uint c = min(k, size_k - 1);
 #if defined(WEIGHT_DENSE)
-    const uint bits = load_bits(FROM, TYPE, row_start + c * k_stride);
+    const uint bits = load_bits(FROM, TYPE, batch * batch_stride + row * row_stride + c * k_stride);
 #elif defined(WEIGHT_SPARSE24)
-    const uint group = c / 4;
-    const uint nibble = nibble_of(load(FROM, 0u, line + word_of(group)), group, place_terms(row));
-    const uint first = load_bits(FROM, TYPE, row_start + group * 2), second = load_bits(FROM, TYPE, row_start + group * 2 + 1);
-    const uint bits = ((nibble & 3u) == (c & 3u) ? first : 0u) | ((nibble >> 2 & 3u) == (c & 3u) ? second : 0u);
+    const bool across = k_stride != 0;
+    const uint line = across ? c : row, column = across ? row : c, group = column / 4;
+    const uint lines = across ? size_k : size_rows, columns = across ? size_rows : size_k;
+    const uint word = push.meta + (batch * place_lines(lines) + line_of(line)) * place_words(columns) + word_of(group);
+    const uint nibble = nibble_of(load(FROM, 0u, word), group, place_terms(line));
+    const uint values = batch * batch_stride + line * (across ? k_stride : row_stride) + group * 2;
+    const uint first = load_bits(FROM, TYPE, values), second = load_bits(FROM, TYPE, values + 1), place = column & 3u;
+    const uint bits = ((nibble & 3u) == place ? first : 0u) | ((nibble >> 2 & 3u) == place ? second : 0u);
 #else
 #error "the build defines WEIGHT_DENSE or WEIGHT_SPARSE24"
 #endif
@@ -64,16 +67,10 @@ void pack_panel(uint batch, uint panel, uint to) {
     do {
         const uint row = panel * PANEL_ROWS + i % PANEL_ROWS, k = i / PANEL_ROWS * PANEL_DEPTH;
         const uint r = min(row, size_rows - 1);
-        const uint row_start = batch * batch_stride + r * row_stride;
-#if defined(WEIGHT_SPARSE24)
-        const uint line = push.meta + (batch * place_lines(size_rows) + line_of(r)) * place_words(size_k);
-#else
-        const uint line = 0;
-#endif
         uint words[ROW_WORDS];
         [[unroll]] for (uint w = 0; w < ROW_WORDS; ++w) {
-            words[w] = weight_bits(row_start, r, line, k + w * PER_WORD);
-            if (PER_WORD == 2) words[w] |= weight_bits(row_start, r, line, k + w * 2 + 1) << 16;
+            words[w] = weight_bits(batch, r, k + w * PER_WORD);
+            if (PER_WORD == 2) words[w] |= weight_bits(batch, r, k + w * 2 + 1) << 16;
         }
         [[unroll]] for (uint w = 0; w < ROW_WORDS; ++w)
             store(TO, to, i * ROW_WORDS + w, row < size_rows ? words[w] : 0u);

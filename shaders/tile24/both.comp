@@ -5,8 +5,8 @@
 //          i j k l          1 0 0 1                 i l           g o
 //          m n o p          0 1 1 0                 n o           d l
 //
-// Lines whose mask keeps another number than two become what sparse24/compress.comp makes of them. A block is 8 × 8 tiles: a word of
-// nibbles for each of its 32 rows and 32 columns.
+// Lines whose mask keeps another number than two become what sparse24/compress.comp makes of them. A block is 8 × 8 tiles: a
+// word of nibbles for each of its 32 rows and 32 columns.
 // BLOCK_LANES = 64: a workgroup has a block, a lane a tile, and then one of the words, put together in shared memory.
 // BLOCK_LANES = 1: a lane has a block, for devices whose loads gain nothing by neighbouring lanes (CPUs).
 // WHOLE: cols and rows are multiples of 32. Grid: (lanes of a line of blocks, lines of blocks, batch), walked with the grid's

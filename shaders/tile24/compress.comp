@@ -62,10 +62,14 @@ bool is_pattern(uint bits) {
     return all(equal(rows, ivec4(2))) && all(equal(columns, ivec4(2)));
 }
 
+// 1 and 2 as magnitude_key gives them.
+const uint ONE = TYPE == F32 ? 0x3f800000u : TYPE == F16 ? 0x3c00u : 0x3f80u;
+const uint TWO = TYPE == F32 ? 0x40000000u : 0x4000u;
+
 // Entries that exist and are kept count two, those that do not exist one: the more agree, the more they count.
 uint nearest_pattern(uint given, uint real) {
     uvec4 keys[4];
-    [[unroll]] for (uint r = 0; r < 4; ++r) keys[r] = spread(given >> 4 * r) * 2u + spread(~real >> 4 * r);
+    [[unroll]] for (uint r = 0; r < 4; ++r) keys[r] = spread(given >> 4 * r) * TWO + spread(~real >> 4 * r) * ONE;
     return best_pattern(keys);
 }
 

@@ -139,6 +139,13 @@ TEST(Sparse24Multiply, LayerShapes) {
     Stream stream(device());
     for (const DataType type : test::float_types)
         check_multiplies(stream, {0, 0, 64, 784, 256}, type, type, Layout::contiguous, Layout::contiguous, 3);
+    // Enough of everything for rules to pack the weight first, or its transpose.
+    check_multiplies(stream, {0, 0, 260, 516, 130}, DataType::f16, DataType::f32, Layout::contiguous,
+                     Layout::contiguous, 4);
+    check_multiplies(stream, {0, 0, 260, 130, 517}, DataType::f16, DataType::f32, Layout::contiguous,
+                     Layout::contiguous, 5);
+    check_multiplies(stream, {2, 2, 257, 131, 514}, DataType::f32, DataType::f32, Layout::contiguous,
+                     Layout::contiguous, 6);
 }
 
 TEST(Sparse24Multiply, Batches) {

@@ -87,7 +87,7 @@ TEST(TileSparse24Multiply, AgreesWithTheOracleForEveryTail) {
     Stream stream(device());
     unsigned seed = 1;
     for (const DataType type : types)
-        for (const std::uint64_t in : {1u, 3u, 4u, 5u, 8u, 15u, 16u, 17u, 31u, 64u, 66u, 131u}) {
+        for (const std::uint64_t in : {1u, 4u, 5u, 16u, 31u, 66u, 131u}) {
             const std::uint64_t out = std::array{19u, 4u, 1u, 18u, 64u, 33u}[seed % 6];
             EXPECT_EQ(mismatch(stream, {0, 0, 5, in, out}, type, type, {}, {}, seed), "")
                 << to_string(type) << " " << in << " to " << out;
@@ -98,16 +98,17 @@ TEST(TileSparse24Multiply, AgreesWithTheOracleForEveryTail) {
 TEST(TileSparse24Multiply, LayerShapes) {
     Stream stream(device());
     for (const DataType type : types)
-        for (const std::uint64_t tokens : {1u, 2u, 64u})
-            EXPECT_EQ(mismatch(stream, {0, 0, tokens, 784, 256}, type, type, {}, {}, 3), "")
-                << to_string(type) << ", " << tokens << " tokens";
-    // Enough of everything for rules to pack the weight first.
+        EXPECT_EQ(mismatch(stream, {0, 0, 1, 784, 256}, type, type, {}, {}, 3), "") << to_string(type);
+    EXPECT_EQ(mismatch(stream, {0, 0, 64, 784, 256}, DataType::f32, DataType::f32, {}, {}, 3), "");
+    // Enough of everything for rules to pack the weight first, or its transpose.
     EXPECT_EQ(mismatch(stream, {0, 0, 260, 516, 130}, DataType::f16, DataType::f32, {}, {}, 4), "");
+    EXPECT_EQ(mismatch(stream, {0, 0, 260, 130, 517}, DataType::f16, DataType::f32, {}, {}, 5), "");
+    EXPECT_EQ(mismatch(stream, {2, 2, 257, 131, 514}, DataType::f32, DataType::f32, {}, {}, 6), "");
 }
 
 TEST(TileSparse24Multiply, AgreesWithTheOracleForDrawnShapes) {
     Stream stream(device());
-    test::property(30, [&] {
+    test::property(12, [&] {
         Sizes s{0, draw(0, 2), draw(1, 16), draw(1, 70), draw(1, 70)};
         s.blocks = s.batch ? (draw(0, 1) ? s.batch : 0) : draw(0, 2);
         const DataType type = types[draw(0, 2)];
@@ -156,7 +157,7 @@ TEST(TileSparse24Multiply, AppliesTheEpilogue) {
 TEST(TileSparse24Multiply, PackedAndBest) {
     Stream stream(device());
     const std::size_t tokens = 7, in = 45, out = 38;
-    for (const DataType type : types) {
+    for (const DataType type : {DataType::f32, DataType::bf16}) {
         const auto w = test::whole_values(out * in, 1, 3), x = test::whole_values(tokens * in, 2, 3);
         const Tensor tx = upload(stream, x, {tokens, in}, type);
         const TileSparse24 tiles = compress_transposable(stream, upload(stream, w, {out, in}, type));

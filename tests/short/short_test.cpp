@@ -1,6 +1,8 @@
 // The short suite: every kernel of the table once or twice, few shapes and few pipelines, for devices that
 // compile or run slowly. What it finds right on a device is said in docs/devices.md; the whole suite is what
 // proves the library.
+#include "short/short.hpp"
+
 #include "api/epilogue_case.hpp"
 #include "api/matmul_case.hpp"
 #include "api/ways.hpp"
@@ -38,45 +40,13 @@ using test::Layout;
 using test::MatmulCase;
 using test::Placed;
 using test::random_values;
+using test::seen;
+using test::ShortTest;
 using test::Verb;
+using test::Witness;
 
-// The kernels that ran, over all tests of the program.
-std::set<kernels::Module>& seen() {
-    static std::set<kernels::Module> modules;
-    return modules;
-}
-
-/// A stream that notes which kernels it was given.
-class Witness final : public Recorder {
-public:
-    explicit Witness(Stream& stream) : stream_(stream) {}
-    [[nodiscard]] Device device() const override { return stream_.device(); }
-    void record(const Packet& packet) override {
-        seen().insert(packet.kernel.module);
-        stream_.record(packet);
-    }
-    void record(const Copy& copy) override { stream_.record(copy); }
-    [[nodiscard]] Buffer allocate(std::uint64_t bytes) override { return stream_.allocate(bytes); }
-
-private:
-    Stream& stream_;
-};
-
-class Short : public ::testing::Test {
+class Short : public ShortTest {
 protected:
-    Stream stream{device()};
-    Witness witness{stream};
-
-    // Drawn values of `type` as a tensor and as the oracle's matrix.
-    struct Drawn {
-        Tensor tensor;
-        Matrix matrix;
-    };
-    Drawn draw(DataType type, std::size_t rows, std::size_t columns, unsigned seed,
-               const Layout& layout = {}) {
-        const auto values = random_values(rows * columns, seed, type);
-        return {Placed(stream, type, {rows, columns}, layout, values), Matrix(rows, columns, values)};
-    }
     // A dense and a compressed weight, as that family does it first; how many of them it serves here.
     int multiply_by(detail::Family family, DataType type) {
         const auto x = draw(type, 33, 20, 20), w = draw(type, 32, 20, 21);
@@ -96,9 +66,6 @@ protected:
             ++served;
         }
         return served;
-    }
-    void expect_near(const Placed& actual, const Matrix& expected, double tolerance) {
-        EXPECT_EQ(reference::first_mismatch(actual.values(stream), expected.data, tolerance, tolerance), "");
     }
 };
 
@@ -296,27 +263,6 @@ TEST_F(Short, Masks) {
         reference::select_transposable_mask(w.matrix, reference::TransposableSearch::two_approximation);
     EXPECT_EQ(download_u32(stream, count_flips(witness, mask, other))[0],
               std::lround(reference::flip_rate(best, approximate) * 9 * 70));
-}
-
-TEST_F(Short, TileSparse24) {
-    const auto w = draw(DataType::f32, 13, 22, 29), x = draw(DataType::f32, 9, 22, 30);
-    const Tensor mask = select_transposable_mask(witness, w.tensor);
-    const Matrix masked = reference::apply_mask(w.matrix, reference::select_transposable_mask(w.matrix));
-    const TileSparse24 tiles = compress_transposable(witness, w.tensor);
-    const Placed y(stream, DataType::f32, {9, 13}), dense(stream, DataType::f32, {13, 22});
-    matmul_into(witness, y, x.tensor, tiles);
-    expect_near(y, reference::matmul(x.matrix, masked), 1e-5);
-    to_dense_into(witness, dense, tiles);
-    expect_near(dense, masked, 0.0);
-    // Both row-wise copies from one pass; the second one's is the transposed product's weight.
-    const Sparse24 rows = empty_sparse24(witness, DataType::f32, {13, 22}),
-                   columns = empty_sparse24(witness, DataType::f32, {22, 13});
-    compress_both_into(witness, rows, columns, w.tensor, mask);
-    to_dense_into(witness, dense, rows);
-    expect_near(dense, masked, 0.0);
-    const Placed turned(stream, DataType::f32, {22, 13});
-    to_dense_into(witness, turned, columns);
-    expect_near(turned, reference::transpose(masked), 0.0);
 }
 
 TEST_F(Short, UnbiasedGradient) {

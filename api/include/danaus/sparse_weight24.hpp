@@ -54,8 +54,8 @@ struct SparseWeight24Options {
     /// Both W and its transpose 2:4, or rows alone.
     bool transposable = true;
     TransposableSearch search = TransposableSearch::exact;  ///< of transposable masks
-    /// Holds the weight as TileSparse24: fewer bytes, more to decode. Masks must be transposable, of the exact
-    /// search.
+    /// Holds the weight as TileSparse24: fewer bytes, more to decode. Masks must be transposable, of the
+    /// exact search.
     bool tile_codes = false;
     /// dW from a dZᵀ that is pruned to 2:4 without bias; else from all of dZ.
     bool prune_gradient = true;
