@@ -117,7 +117,7 @@ void pack_stored(Recorder& recorder, const PackedWeight& out, const Stored24& a)
     source.rows = a.shape[r - 2];
     source.k = a.shape[r - 1];
     source.batch = r == 3 ? a.shape[0] : 1;
-    source.view = {a.values.buffer(), type, a.values.offset(), row_values, 1, 0, source.rows * row_values};
+    source.view = {a.values.buffer(), type, a.values.offset(), row_values, 0, 0, source.rows * row_values};
     source.metadata_word = a.places.offset();
     source.metadata_words = a.places.elements();
     record_pack(recorder, out.data(), layout_of(out), source);

@@ -16,18 +16,23 @@
 const uint PAIRS[6] = uint[6](3u, 5u, 6u, 9u, 10u, 12u);  // the complement of pair p is pair 5 - p
 const uint NO_PATTERN = 0xffffu;
 
-// |w| as f32, infinity for NaN too.
+// |w| with the exponent where f32 has it, NaN as infinity; f16 keeps its exponents, but infinity's. In whole numbers, since
+// decoding may flush f16's subnormals.
 uvec4 magnitudes(uvec4 keys) {
-    uvec4 bits = keys << (TYPE == F32 ? 0 : 16);
-    if (TYPE == F16)
-        bits = floatBitsToUint(vec4(unpackHalf2x16(keys.x | keys.y << 16), unpackHalf2x16(keys.z | keys.w << 16)));
-    return min(bits, uvec4(0x7f800000u));
+    if (TYPE == F16) return mix(keys << 13, uvec4(0x7f800000u), greaterThanEqual(keys, uvec4(INFINITY_KEY)));
+    return min(keys << (TYPE == F32 ? 0 : 16), uvec4(0x7f800000u));
 }
 
-// `exponent` is the largest one, from 28 on. An entry without a hidden bit is shifted out. (Conversions from f32 would do it in
-// half the operations, but lavapipe makes them one lane at a time.)
+// `exponent` is the largest one, from LEAST_EXPONENT on. Without a hidden bit an entry of f32 is shifted out. (Conversions from
+// f32 would do it in half the operations, but lavapipe makes them one lane at a time.)
+const uint LEAST_EXPONENT = TYPE == F16 ? 1 : 28;
 uvec4 units(uvec4 magnitudes, uint exponent) {
-    return (magnitudes & 0x7fffffu | 0x800000u) << 4 >> min(exponent - (magnitudes >> 23), uvec4(31));
+    uvec4 significands = magnitudes & 0x7fffffu | 0x800000u, exponents = magnitudes >> 23;
+    if (TYPE == F16) {
+        significands = mix(significands, magnitudes, lessThan(magnitudes, uvec4(0x800000u)));
+        exponents = max(exponents, uvec4(1));
+    }
+    return significands << 4 >> min(exponent - exponents, uvec4(31));
 }
 
 // The pattern of rows that take pairs p and q in the order that scores more, of equal ones the lower: the lower pair in
@@ -55,7 +60,7 @@ uint[4][6] pair_scores(uvec4 keys[4]) {
         bits[r] = magnitudes(keys[r]);
         most = max(most, bits[r]);
     }
-    const uint exponent = max(max(max(most.x, most.y), max(most.z, most.w)) >> 23, 28u);
+    const uint exponent = max(max(max(most.x, most.y), max(most.z, most.w)) >> 23, LEAST_EXPONENT);
     uint sums[4][6];
     [[unroll]] for (uint r = 0; r < 4; ++r) {
         const uvec4 u = units(bits[r], exponent);
