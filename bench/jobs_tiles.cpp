@@ -2,6 +2,8 @@
 // they work on is that of row-wise jobs; each has the row-wise way for a rival where there is one.
 #include "jobs.hpp"
 
+#include <stdexcept>
+
 namespace danaus::bench {
 
 Job tile_compression(Stream& stream, DataType type, const Sizes& s, TileVerb verb) {
@@ -22,6 +24,10 @@ Job tile_compression(Stream& stream, DataType type, const Sizes& s, TileVerb ver
         job.prepare = {};
         job.record = [=](Recorder& recorder) { compress_transposable_into(recorder, tiles, w); };
         job.bytes = dense_bytes + tiles.bytes();
+        job.rival = {"search and compression apart", [=](Recorder& recorder) {
+                         select_transposable_mask_into(recorder, mask, w);
+                         compress_tiles_into(recorder, tiles, w, mask);
+                     }};
     } else {
         const Sparse24 columns(stream.device(), type, {s.in, s.out});
         const Tensor turned = w.transpose();
@@ -31,7 +37,16 @@ Job tile_compression(Stream& stream, DataType type, const Sizes& s, TileVerb ver
             select_transposable_mask_into(recorder, turned_mask, turned);
         };
         job.record = [=](Recorder& recorder) { compress_both_into(recorder, rows, columns, w, mask); };
-        job.reveal = [=](Recorder& recorder) { to_dense_into(recorder, out.transpose(), columns); };
+        const Tensor by_rows(stream.device(), type, w.shape());
+        job.operands.push_back({Role::output, by_rows.elements(), by_rows, false});
+        job.oracle = [masked = job.oracle](std::vector<std::vector<float>>& operands) {
+            masked(operands);
+            operands[2] = operands[1];
+        };
+        job.reveal = [=](Recorder& recorder) {
+            to_dense_into(recorder, out.transpose(), columns);
+            to_dense_into(recorder, by_rows, rows);
+        };
         job.bytes = dense_bytes + mask_bytes + rows.bytes() + columns.bytes();
         job.rival = {"one orientation after the other", [=](Recorder& recorder) {
                          compress_rows(recorder);
@@ -42,6 +57,8 @@ Job tile_compression(Stream& stream, DataType type, const Sizes& s, TileVerb ver
 }
 
 Job tile_sparse24(Stream& stream, DataType type, const Sizes& s, Verb verb) {
+    if (verb == Verb::gradient)
+        throw std::invalid_argument("tile_sparse24: the weight gradient is the dense one");
     Job job = sparse24(stream, type, s, verb);
     const Tensor x = job.operands[0].tensor, dense = job.operands[1].tensor, y = job.operands[2].tensor;
     const TileSparse24 w(stream.device(), type, {s.out, s.in});

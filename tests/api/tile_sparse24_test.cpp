@@ -331,9 +331,11 @@ TEST(TileSparse24, RefusesWrongInput) {
     refuses({"mask", "more than once"}, [&] {
         compress_transposable_into(stream, tiles, w, mask.as_strided({4, 2}, {0, 1}));
     });
-    refuses({"out", "overlaps mask"}, [&] {
-        compress_tiles_into(stream, tiles, w, Tensor(tiles.codes().buffer(), DataType::u32, {4, 2}));
-    });
+    for (const Tensor& part : {tiles.values(), tiles.codes()})
+        refuses({"out", "overlaps mask"}, [&] {
+            const std::uint64_t word = part.offset() * size_of(part.type()) / 4;
+            compress_tiles_into(stream, tiles, w, Tensor(part.buffer(), DataType::u32, {4, 2}, {0, 1}, word));
+        });
     refuses({"a", "null"}, [&] { (void)to_dense(stream, TileSparse24()); });
     refuses({"out", "(4, 44)", "(4, 40)"}, [&] {
         to_dense_into(stream, make(DataType::f32, {4, 44}), tiles);
@@ -342,6 +344,11 @@ TEST(TileSparse24, RefusesWrongInput) {
     refuses({"out", "overlaps a"}, [&] {
         const TileSparse24 all(device().allocate(4096), DataType::f32, {4, 40});
         to_dense_into(stream, Tensor(all.values().buffer(), DataType::f32, {4, 40}), all);
+    });
+    refuses({"out", "overlaps a"}, [&] {
+        const TileSparse24 all(device().allocate(4096), DataType::f32, {4, 40});
+        to_dense_into(stream, Tensor(all.codes().buffer(), DataType::f32, {4, 40}, all.codes().offset()),
+                      all);
     });
     refuses({"tile_sparse24", "u32"}, [&] { TileSparse24(device(), DataType::u32, {4, 40}); });
     refuses({"tile_sparse24", "(40)", "rank 2 or 3"}, [&] { TileSparse24(device(), DataType::f32, {40}); });
@@ -362,10 +369,12 @@ TEST(TileSparse24, RefusesWrongInput) {
     refuses({"mask", "(4, 1)"}, [&] {
         compress_both_into(stream, rows, columns, w, make(DataType::u32, {4, 1}));
     });
-    refuses({"out_transposed", "overlaps mask"}, [&] {
-        compress_both_into(stream, rows, columns, w,
-                           Tensor(columns.metadata().buffer(), DataType::u32, {4, 2}));
-    });
+    for (const Sparse24& one : {rows, columns})
+        for (const Tensor& part : {one.values(), one.metadata()})
+            refuses({"out", "overlaps mask"}, [&] {
+                compress_both_into(stream, rows, columns, w,
+                                   Tensor(part.buffer(), DataType::u32, {4, 2}, {0, 1}, part.offset()));
+            });
     const Device elsewhere = Device::open(test::device_options());
     refuses({"w", "another device"}, [&] {
         (void)compress_transposable(stream, Tensor(elsewhere, DataType::f32, {4, 40}));
