@@ -51,7 +51,7 @@ void record_pass(Recorder& recorder, const Ffn<Layer>& ffn, FfnPart part, const 
     ffn.layer.backward_into(recorder, data.dx, data.dy, saved);
 }
 
-// A fortieth of the work of refresh(): that of every fortieth row of tiles.
+// A fortieth of the work of refresh(): that of the first fortieth of the rows, in whole tiles.
 void record_refresh_share(Recorder& recorder, const SparseWeight24& weight) {
     const Tensor& master = weight.parameter().master;
     const std::uint64_t rows = (master.size(0) / refresh_every + 3) / 4 * 4;

@@ -43,7 +43,19 @@ std::vector<Arm> chosen_arms(const Options& options) {
     return arms;
 }
 
-// Training steps of each arm. A slow driver gets as many as fit into the time for three arms.
+// Shapes of the arms' networks, each once.
+std::string networks(const std::vector<Arm>& arms) {
+    std::string text;
+    for (const Arm& arm : arms) {
+        const std::string shape = fmt::format("784-{0}-{0}-10", arm.hidden.width);
+        if (text.find(shape) == std::string::npos)
+            text += fmt::format("{}{}", text.empty() ? "" : " and ", shape);
+    }
+    return text;
+}
+
+// Training steps of each arm. A slow driver gets as many as fit into the time for three arms, however many
+// are trained: runs with other arms then train as long.
 TrainOptions plan(const danaus::Device& device, const Dataset& data, const Options& options) {
     TrainOptions train;
     train.seed = options.seed;
@@ -56,8 +68,10 @@ TrainOptions plan(const danaus::Device& device, const Dataset& data, const Optio
     train.steps = std::max(fewest_steps, static_cast<std::uint64_t>(affordable));
     // Testing on every image would take longer than the steps.
     if (train.steps < per_epoch) train.test_images = 500;
-    fmt::print("slow device: a dense step takes {:.0f} ms, so {} steps instead of {} fit into {:.0f} s\n",
-               1e3 * step, train.steps, full, options.seconds);
+    fmt::print(
+        "slow device: a dense step takes {:.0f} ms, so {} steps instead of {}; "
+        "three arms take about {:.0f} s\n",
+        1e3 * step, train.steps, full, 3.0 * step * static_cast<double>(train.steps));
     return train;
 }
 
@@ -87,11 +101,12 @@ int run(const Options& options) {
     summary.choice = device.choice();
     summary.multiply_shape =
         fmt::format("{} tokens, {} to {} features, f32", timed_tokens, timed_features, timed_features);
+    summary.networks = networks(arms);
     summary.seed = options.seed;
     summary.steps = train_options.steps;
     summary.steps_per_epoch = per_epoch;
     summary.shortened = train_options.steps < per_epoch * options.epochs;
-    fmt::print("training 784-512-512-10 on {} images, batch {}, {} steps ({:.1f} epochs), seed {}\n",
+    fmt::print("training {} on {} images, batch {}, {} steps ({:.1f} epochs), seed {}\n", summary.networks,
                data.train.count(), train_options.batch, train_options.steps,
                static_cast<double>(train_options.steps) / static_cast<double>(per_epoch), options.seed);
 
@@ -131,7 +146,8 @@ int main(int argc, char** argv) {
     app.add_option("--data", options.data, "folder of the four gzipped IDX files");
     app.add_option("--epochs", options.epochs, "passes over the training images, 1 to 6")
         ->check(CLI::Range(1, 6));
-    app.add_option("--seconds", options.seconds, "time for training three arms on a slow device")
+    app.add_option("--seconds", options.seconds,
+                   "time for training three arms on a slow device; more arms take longer")
         ->check(CLI::PositiveNumber);
     app.add_option("--seed", options.seed, "of weights and order");
     app.add_flag("--short", options.short_run, "a few steps of each arm: checks that everything runs");

@@ -81,7 +81,7 @@ std::string look(std::string_view arm, bool points) {
 
 std::string draw_curves(const Summary& summary, const std::filesystem::path& folder,
                         std::vector<std::filesystem::path>& drawn) {
-    Picture picture("curves", fmt::format("Fashion-MNIST, 784-512-512-10, {}", summary.device), 2);
+    Picture picture("curves", fmt::format("Fashion-MNIST, {}, {}", summary.networks, summary.device), 2);
     picture.set(
         "set key top right\nset xlabel 'epoch'\nset title 'training loss (mean of the steps before)'\n"
         "set logscale y\nset autoscale yfix\n"

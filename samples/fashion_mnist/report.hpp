@@ -52,6 +52,7 @@ std::string describe(const WarmUp& warm_up);
 
 struct Summary {
     std::string device, driver, choice;
+    std::string networks;        // shapes of the arms
     std::string multiply_shape;  // where multiply_ratio was measured
     std::uint64_t seed = 0, steps = 0, steps_per_epoch = 0;
     bool shortened = false;  // fewer steps than a full run: accuracies are not claims
