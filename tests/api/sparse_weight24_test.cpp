@@ -342,6 +342,9 @@ TEST(SparseSchedule, SaysWhenMasksChangeAndWhenTheyEnd) {
     EXPECT_TRUE(schedule.refreshes_after(79));
     EXPECT_FALSE((SparseSchedule{.steps = 100, .refresh_every = 0}).refreshes_after(39));
     EXPECT_EQ((SparseSchedule{.steps = 100, .dense_fraction = 0.0}).dense_from(), 100u);
+    EXPECT_EQ((SparseSchedule{.steps = 5}).dense_from(), 5u);
+    for (const double fraction : {0.0, 0.5, 1.0})
+        EXPECT_EQ((SparseSchedule{.dense_fraction = fraction}).dense_from(), UINT64_MAX) << "without end";
     EXPECT_EQ((SparseSchedule{.steps = 100, .dense_fraction = 1.0}).dense_from(), 0u);
     for (const double fraction : {-0.1, 1.5, std::nan("")})
         expect_error(ErrorKind::invalid_argument, {"dense_fraction"}, [&] {
