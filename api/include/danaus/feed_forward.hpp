@@ -37,9 +37,9 @@ struct FeedForwardOptions {
 };
 
 /// As Linear, it holds nothing of a pass, and records nothing when it refuses an argument. The layers may be
-/// held elsewhere too. A layer that two of these share gets its gradients from both: all backward passes of a
-/// step but the first one accumulate, parameters() of both name it twice where an optimizer takes it once,
-/// and after_step() is called on one of them and on the other's own layer.
+/// held elsewhere too. A layer that two of these share gets gradients from both: all backward passes of a
+/// step but the first one accumulate, an optimizer takes its parameters once, and its after_step() is called
+/// once a step.
 class DANAUS_EXPORT FeedForward {
 public:
     /// What backward needs of one forward pass.

@@ -217,7 +217,8 @@ protected:
 };
 
 struct SparseLinear24Options {
-    /// The numbers of pruned gradients come from the stream weight.gradient.seed ^ ~LinearOptions::seed.
+    /// The numbers of pruned gradients come from the stream weight.gradient.seed ^ ~LinearOptions::seed;
+    /// those of draw d (BackwardOptions) begin 2⁴⁰ · d blocks behind weight.gradient.offset.
     SparseWeight24Options weight{};
     /// λ and its form, of the weight's Parameter. It is the optimizer's from then on: set_masked_decay(…, 0)
     /// at schedule.dense_from().
@@ -229,7 +230,8 @@ struct SparseLinear24Options {
 
 /// W = M∘master, M a 2:4 mask (sparse_weight24.hpp): dx = dz·(M∘W), and dW, dense, from dZᵀ pruned without
 /// bias. Files hold "NAME.mask" too, but not whether the layer is sparse: whoever resumes a run at `step`
-/// calls weight().set_sparse(stream, step < schedule().dense_from()) behind load_from().
+/// calls weight().set_sparse(stream, step < schedule().dense_from()) behind load_from(). A run
+/// without dense steps ends sparse.
 class DANAUS_EXPORT SparseLinear24 final : public Linear {
 public:
     SparseLinear24(Recorder& recorder, std::uint64_t in, std::uint64_t out,
