@@ -20,6 +20,7 @@ FeedForward::FeedForward(std::shared_ptr<Linear> up, std::shared_ptr<Linear> dow
                          const FeedForwardOptions& options)
     : up_(std::move(up)), down_(std::move(down)), options_(options) {
     require(up_ && down_, "{}: a null layer", up_ ? "down" : "up");
+    require(up_ != down_, "down: the same layer as up, another one is needed");
     const Gate* gate = gate_of(options_);
     require(!gate || *gate <= Gate::reglu, "activation: gate {} is none of the known ones",
             gate ? static_cast<std::uint32_t>(*gate) : 0);
@@ -54,8 +55,13 @@ void FeedForward::forward_into(Recorder& recorder, const Tensor& out, const Tens
                                const Epilogue& epilogue, Saved* saved) const {
     // What the second layer would refuse after the first one was recorded.
     detail::check_activations(recorder, "x", x, in(), "up", up_->type());
-    detail::require_result(recorder, out, detail::with_features(x, down_->out()), down_->type());
-    detail::check_layer_epilogue(recorder, epilogue, out, down_->type());
+    down_->check_result(recorder, out, x, epilogue);
+    if (saved) detail::require_disjoint("out", out, "x", x);
+    detail::require_disjoint("aux", epilogue.aux, "x", x);
+    for (const auto& [owner, layer] : {std::pair{"up's", up_.get()}, std::pair{"down's", down_.get()}}) {
+        layer->check_apart("out", out, owner);
+        layer->check_apart("aux", epilogue.aux, owner);
+    }
     Saved next;
     Epilogue hidden{.order = options_.order};
     const Gate* gate = gate_of(options_);
@@ -81,8 +87,30 @@ void FeedForward::backward_into(Recorder& recorder, const Tensor& dx, const Tens
                                 const BackwardOptions& options) const {
     detail::check_activations(recorder, "saved.up.x", saved.up.x, in(), "up", up_->type());
     const Gate* gate = gate_of(options_);
-    if (gate) detail::require_tensor(recorder, "saved.xg", saved.xg);
-    detail::check_input_gradient(recorder, dx, dy, saved.up);
+    // What the second one of the passes would refuse after the first one was recorded, and what neither
+    // knows.
+    up_->check_saved(recorder, "saved.up", saved.up);
+    down_->check_saved(recorder, "saved.down", saved.down);
+    detail::require_shape("saved.down.x", saved.down.x, detail::with_features(saved.up.x, down_->in()));
+    if (saved.up.activation != Activation::none)
+        detail::require_type("saved.up.aux", saved.up.aux, up_->type());
+    if (gate) {
+        detail::require_tensor(recorder, "saved.xg", saved.xg);
+        detail::require_shape("saved.xg", saved.xg, detail::with_features(saved.up.x, up_->out()));
+        detail::require_type("saved.xg", saved.xg, up_->type());
+    }
+    down_->check_output_gradient(recorder, dy, saved.down, options);
+    if (dx) detail::require_result(recorder, "dx", dx, saved.up.x.shape(), up_->type());
+    const Linear::Read reads[] = {{"dy", &dy},
+                                  {"saved.up.x", &saved.up.x},
+                                  {"saved.up.aux", &saved.up.aux},
+                                  {"saved.up.inner", &saved.up.inner},
+                                  {"saved.xg", &saved.xg},
+                                  {"saved.down.x", &saved.down.x},
+                                  {"saved.down.aux", &saved.down.aux},
+                                  {"saved.down.inner", &saved.down.inner}};
+    up_->check_memory("up's", dx, reads);
+    down_->check_memory("down's", dx, reads);
     Tensor dh = down_->backward(recorder, dy, saved.down, options);
     if (gate) dh = gated_activation_backward(recorder, dh, saved.xg, *gate);
     up_->backward_into(recorder, dx, dh, saved.up, options);

@@ -71,6 +71,70 @@ void Linear::check_input(const Recorder& recorder, const char* name, const Tenso
     detail::check_activations(recorder, name, x, in_, "the layer", type_);
 }
 
+void Linear::check_result(const Recorder& recorder, const Tensor& out, const Tensor& x,
+                          const Epilogue& epilogue) const {
+    detail::require_result(recorder, out, detail::with_features(x, out_), type_);
+    detail::check_layer_epilogue(recorder, epilogue, out, type_);
+}
+
+void Linear::check_saved(const Recorder& recorder, const std::string& name, const Saved& saved) const {
+    check_input(recorder, (name + ".x").c_str(), saved.x);
+    require(saved.activation <= Activation::gelu_erf, "{}.activation: {} is none of the known ones", name,
+            static_cast<std::uint32_t>(saved.activation));
+    if (saved.activation != Activation::none) {
+        const std::string aux = name + ".aux";
+        detail::require_tensor(recorder, aux.c_str(), saved.aux);
+        detail::require_shape(aux.c_str(), saved.aux, detail::with_features(saved.x, out_));
+    }
+    if (inner_features() == 0 || !saved.inner) return;
+    const std::string inner = name + ".inner";
+    detail::require_tensor(recorder, inner.c_str(), saved.inner);
+    detail::require_shape(inner.c_str(), saved.inner, detail::with_features(saved.x, inner_features()));
+    detail::require_type(inner.c_str(), saved.inner, type_);
+}
+
+void Linear::check_output_gradient(const Recorder& recorder, const Tensor& dy, const Saved& saved,
+                                   const BackwardOptions& options) const {
+    detail::require_tensor(recorder, "dy", dy);
+    detail::require_shape("dy", dy, detail::with_features(saved.x, out_));
+    require(dy.type() == type_ || dy.type() == DataType::f32,
+            "dy: type {}, {} or f32 is needed; use convert()", to_string(dy.type()), to_string(type_));
+    if (saved.activation != Activation::none) detail::require_type("dy", dy, saved.aux.type());
+    require(options.draw <= detail::last_draw, "draw: {}, at most {} is possible", options.draw,
+            detail::last_draw);
+}
+
+std::uint64_t Linear::inner_features() const {
+    return 0;
+}
+
+std::string Linear::overlapped(const Tensor& tensor) const {
+    for (std::size_t i = 0; i < parameters_.size(); ++i) {
+        const Parameter& parameter = parameters_[i];
+        for (const auto& [part, held] :
+             {Read{".master", &parameter.master}, Read{".working", &parameter.working},
+              Read{".gradient", &parameter.gradient}, Read{".mask", &parameter.masked_decay.mask}})
+            if (detail::may_overlap(tensor, *held)) return names_[i] + part;
+    }
+    return {};
+}
+
+void Linear::check_apart(const char* name, const Tensor& tensor, const char* owner) const {
+    if (!tensor) return;
+    const std::string held = overlapped(tensor);
+    require(held.empty(), "{}: overlaps {} {} in memory", name, owner, held);
+}
+
+void Linear::check_memory(const char* owner, const Tensor& dx, std::span<const Read> reads) const {
+    check_apart("dx", dx, owner);
+    for (const auto& [name, read] : reads) {
+        detail::require_disjoint("dx", dx, name, *read);
+        for (std::size_t i = 0; i < parameters_.size(); ++i)
+            require(!detail::may_overlap(*read, parameters_[i].gradient),
+                    "{}: overlaps {} {}.gradient in memory", name, owner, names_[i]);
+    }
+}
+
 Tensor Linear::forward(Recorder& recorder, const Tensor& x, const Epilogue& epilogue, Saved* saved) const {
     check_input(recorder, "x", x);
     const Tensor out = detail::new_result(recorder, detail::with_features(x, out_), type_, epilogue);
@@ -81,8 +145,9 @@ Tensor Linear::forward(Recorder& recorder, const Tensor& x, const Epilogue& epil
 void Linear::forward_into(Recorder& recorder, const Tensor& out, const Tensor& x, const Epilogue& epilogue,
                           Saved* saved) const {
     check_input(recorder, "x", x);
-    detail::require_result(recorder, out, detail::with_features(x, out_), type_);
-    detail::check_layer_epilogue(recorder, epilogue, out, type_);
+    check_result(recorder, out, x, epilogue);
+    check_apart("out", out, "the layer's");
+    check_apart("aux", epilogue.aux, "the layer's");
     Epilogue own = epilogue;
     if (bias_) own.bias = parameters_.back().master;
     Saved next{x, {}, {}, epilogue.activation, epilogue.scale};
@@ -104,21 +169,15 @@ Tensor Linear::backward(Recorder& recorder, const Tensor& dy, const Saved& saved
 
 void Linear::backward_into(Recorder& recorder, const Tensor& dx, const Tensor& dy, const Saved& saved,
                            const BackwardOptions& options) const {
-    check_input(recorder, "saved.x", saved.x);
+    check_saved(recorder, "saved", saved);
+    check_output_gradient(recorder, dy, saved, options);
+    if (dx) detail::require_result(recorder, "dx", dx, saved.x.shape(), type_);
+    const Read reads[] = {
+        {"dy", &dy}, {"saved.x", &saved.x}, {"saved.aux", &saved.aux}, {"saved.inner", &saved.inner}};
+    check_memory("the layer's", dx, reads);
     const Shape shape = detail::with_features(saved.x, out_);
-    detail::require_tensor(recorder, "dy", dy);
-    detail::require_shape("dy", dy, shape);
-    require(dy.type() == type_ || dy.type() == DataType::f32,
-            "dy: type {}, {} or f32 is needed; use convert()", to_string(dy.type()), to_string(type_));
-    const bool active = saved.activation != Activation::none;
-    if (active) {
-        detail::require_tensor(recorder, "saved.aux", saved.aux);
-        detail::require_shape("saved.aux", saved.aux, shape);
-        detail::require_type("dy", dy, saved.aux.type());
-    }
-    detail::check_input_gradient(recorder, dx, dy, saved);
     Tensor dz = dy;
-    if (active) {
+    if (saved.activation != Activation::none) {
         dz = detail::empty_like(recorder, dy, dy.type(), shape);
         epilogue_backward_into(recorder, dz, dy, saved.aux, saved.activation);
     }

@@ -1,4 +1,4 @@
-// What passes of layers ask of the memory that they write to.
+// What layers ask of epilogues, and how many draws of random gradients there are.
 #pragma once
 
 #include "check.hpp"
@@ -13,18 +13,14 @@ inline void check_layer_epilogue(const Recorder& recorder, const Epilogue& epilo
                                  DataType type) {
     require(!epilogue.bias, "epilogue.bias: {}, a layer adds its own; none may be given",
             to_string(epilogue.bias.shape()));
+    require(epilogue.order == Order::token_major || epilogue.order == Order::feature_major,
+            "epilogue.order: {} is none of the known ones", static_cast<std::uint32_t>(epilogue.order));
     check_epilogue(recorder, epilogue, out, type);
 }
 
-/// dx, unless it is null, fits to the saved input and shares no memory with what the pass reads.
-inline void check_input_gradient(const Recorder& recorder, const Tensor& dx, const Tensor& dy,
-                                 const Linear::Saved& saved) {
-    if (!dx) return;
-    require_result(recorder, "dx", dx, saved.x.shape(), saved.x.type());
-    for (const auto& [name, read] :
-         {std::pair{"dy", &dy}, std::pair{"saved.x", &saved.x}, std::pair{"saved.aux", &saved.aux},
-          std::pair{"saved.inner", &saved.inner}})
-        if (*read) require_disjoint("dx", dx, name, *read);
-}
+/// BackwardOptions::draw is the high part of the place in the stream of random numbers: below it are more
+/// blocks than a gradient of any size takes, so that no two draws of whatever sizes share numbers.
+inline constexpr unsigned draw_shift = 40;
+inline constexpr std::uint64_t last_draw = (std::uint64_t{1} << (64 - draw_shift)) - 1;
 
 }  // namespace danaus::detail

@@ -1,5 +1,5 @@
 // Linear layers, structure by structure: which operations are their passes.
-#include "check.hpp"
+#include "linear_checks.hpp"
 #include "optimizer_checks.hpp"
 
 #include <danaus/linear.hpp>
@@ -85,6 +85,10 @@ Monarch MonarchLinear::weight() const {
     return {parameters_[0].working, parameters_[1].working};
 }
 
+std::uint64_t MonarchLinear::inner_features() const {
+    return weight().inner_features();
+}
+
 void MonarchLinear::multiply(Recorder& recorder, const Tensor& out, const Tensor& x, const Epilogue& epilogue,
                              Tensor* inner) const {
     matmul_into(recorder, out, x, weight(), epilogue, inner);
@@ -100,7 +104,7 @@ void MonarchLinear::differentiate(Recorder& recorder, const Tensor& dx, const Te
 SparseLinear24::SparseLinear24(Recorder& recorder, std::uint64_t in, std::uint64_t out,
                                const SparseLinear24Options& sparse, const LinearOptions& options)
     : Linear(recorder, in, out, options, {{"weight", {out, in}}}), schedule_(sparse.schedule) {
-    const bool dense = schedule_.dense_from() == 0 && schedule_.steps > 0;
+    const bool dense = schedule_.dense_from() == 0;
     SparseWeight24Options own = sparse.weight;
     own.gradient.seed ^= ~options.seed;
     weight_ = SparseWeight24(recorder, parameters_[0], own);
@@ -110,7 +114,8 @@ SparseLinear24::SparseLinear24(Recorder& recorder, std::uint64_t in, std::uint64
 }
 
 std::uint64_t SparseLinear24::kept() const {
-    return weight_.sparse() ? out() * detail::divide_up(in(), 4) * 2 : Linear::kept();
+    if (!weight_.sparse()) return Linear::kept();
+    return out() * (in() / 4 * 2 + std::min<std::uint64_t>(2, in() % 4));
 }
 
 std::uint64_t SparseLinear24::bytes() const {
@@ -125,8 +130,17 @@ void SparseLinear24::follow(const Optimizer& optimizer) {
 }
 
 void SparseLinear24::after_step(Recorder& recorder, std::uint64_t step) {
-    if (schedule_.steps > 0 && step + 1 >= schedule_.dense_from()) weight_.set_sparse(recorder, false);
+    const std::uint64_t dense_from = schedule_.dense_from();
+    if (dense_from < schedule_.steps && step + 1 >= dense_from) weight_.set_sparse(recorder, false);
     schedule_.refreshes_after(step) ? weight_.refresh(recorder) : weight_.recompress(recorder);
+}
+
+std::string SparseLinear24::overlapped(const Tensor& tensor) const {
+    const Sparse24& rows = weight_.compressed();
+    const TileSparse24& tiles = weight_.tiles();
+    for (const Tensor* part : {&rows.values(), &rows.metadata(), &tiles.values(), &tiles.codes()})
+        if (detail::may_overlap(tensor, *part)) return "compressed weight";
+    return Linear::overlapped(tensor);
 }
 
 void SparseLinear24::multiply(Recorder& recorder, const Tensor& out, const Tensor& x,
@@ -138,7 +152,7 @@ void SparseLinear24::differentiate(Recorder& recorder, const Tensor& dx, const T
                                    const BackwardOptions& options) const {
     SparseWeight24 drawn = weight_;
     UnbiasedOptions gradient = weight_.options().gradient;
-    gradient.offset += options.draw * unbiased_blocks({out(), dz.elements() / out()}, gradient.pruning);
+    gradient.offset += options.draw << detail::draw_shift;
     drawn.set_gradient(gradient);
     drawn.weight_gradient_into(recorder, parameters_[0].gradient, dz, saved.x,
                                gradient_options(saved, options));
@@ -146,7 +160,8 @@ void SparseLinear24::differentiate(Recorder& recorder, const Tensor& dx, const T
 }
 
 void SparseLinear24::add_to(SafetensorsWriter& writer, const std::string& name) const {
-    require(!writer.contains(name + ".bias"), "name: \"{}.bias\" was added before", name);
+    const bool bias = parameters_.size() > 1;
+    require(!bias || !writer.contains(name + ".bias"), "name: \"{}.bias\" was added before", name);
     weight_.add_to(writer, name);
     add_parameters(writer, name, 1);
 }

@@ -14,6 +14,7 @@ using detail::require;
 std::uint64_t SparseSchedule::dense_from() const {
     require(dense_fraction >= 0.0 && dense_fraction <= 1.0, "dense_fraction: {}, 0 to 1 is needed",
             dense_fraction);
+    if (steps == 0) return UINT64_MAX;
     return steps - static_cast<std::uint64_t>(dense_fraction * static_cast<double>(steps));
 }
 
@@ -198,7 +199,7 @@ std::function<void(Recorder&)> SparseWeight24::read_from(Stream& stream, const S
     const Tensor weight = detail::read_like(stream, file, name + ".weight", weight_.master);
     const Tensor mask = detail::read_like(stream, file, name + ".mask", mask_);
     verify(stream, mask);
-    return [=, *this](Recorder& recorder) {
+    return [this, weight, mask](Recorder& recorder) {
         convert_into(recorder, weight_.master, weight);
         if (detail::has_copy(weight_)) convert_into(recorder, weight_.working, weight_.master);
         convert_into(recorder, mask_, mask);

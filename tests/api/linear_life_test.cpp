@@ -1,4 +1,4 @@
-// Linear layers beside their passes: first values, what they keep, files, the schedule of 2:4 layers, errors.
+// Linear layers beside their passes: first values, what they keep, files, training.
 #include "linear_oracle.hpp"
 #include "reference/error_bound.hpp"
 #include "reference/philox.hpp"
@@ -62,6 +62,9 @@ TEST(Linear, CountsWhatItKeeps) {
     EXPECT_EQ(kept(Structure::monarch, 12, 24), 3u * (4 * 4 + 8 * 4));
     EXPECT_EQ(kept(Structure::monarch, 24, 12), 3u * (4 * 8 + 4 * 4));
     EXPECT_EQ(kept(Structure::sparse24, 12, 24), 144u);
+    EXPECT_EQ(kept(Structure::sparse24, 9, 8), 8u * (4 + 1));
+    EXPECT_EQ(kept(Structure::sparse24, 10, 8), 8u * (4 + 2));
+    EXPECT_EQ(kept(Structure::sparse24, 11, 8), 8u * (4 + 2));
     SparseLinear24 layer(stream, 32, 8, {}, {.type = DataType::f16});
     EXPECT_EQ(layer.bytes(), 8u * (16 * 2 + 4));
     layer.weight().set_sparse(stream, false);
@@ -157,66 +160,33 @@ TEST(Linear, IsSavedAndLoadedWholeOrNotAtAll) {
     }
 }
 
-TEST(SparseLinear24, FollowsItsSchedule) {
+// The switch is no part of the file, and the writer heeds it as it is when it writes.
+TEST(SparseLinear24, IsReadBeforeAndWrittenAfterASwitch) {
     Stream stream(device());
-    const SparseSchedule schedule{.steps = 12, .refresh_every = 3, .dense_fraction = 0.5};
-    SparseLinear24 layer(stream, 16, 16, {.schedule = schedule}, {.seed = 1});
-    const Tensor& master = layer.parameters()[0].master;
-    const auto mask = [&] { return download_u32(stream, layer.weight().mask()); };
-    for (std::uint64_t step = 0; step < 12; ++step) {
-        EXPECT_EQ(layer.weight().sparse(), step < 6) << step;
-        const auto before = mask();
-        test::set_parameter(stream, layer, 0, test::random_values(256, 20 + static_cast<unsigned>(step)));
-        layer.after_step(stream, step);
-        EXPECT_EQ(mask() == before, (step + 1) % 3 != 0) << step;
-        if (step + 1 >= 6) continue;
-        EXPECT_EQ(first_difference(download(stream, to_dense(stream, layer.weight().compressed())),
-                                   download(stream, apply_mask(stream, master, layer.weight().mask()))),
-                  "");
+    const auto path = temporary_file();
+    const SparseLinear24 saved(stream, 12, 8, {}, {.bias = false, .seed = 1});
+    SafetensorsWriter writer;
+    // Without a bias there is no name for it to take.
+    writer.add("up.bias", saved.parameters()[0].master);
+    saved.add_to(writer, "up");
+    writer.save(stream, path);
+    const SafetensorsFile file(path);
+    for (const bool sparse_then : {false, true}) {
+        SparseLinear24 layer(stream, 12, 8, {}, {.bias = false, .seed = 2});
+        layer.weight().set_sparse(stream, !sparse_then);
+        const auto before = download(stream, layer.weight().compressed().values());
+        const auto write = layer.read_from(stream, file, "up");
+        layer.weight().set_sparse(stream, sparse_then);
+        write(stream);
+        EXPECT_EQ(layer.weight().sparse(), sparse_then);
+        EXPECT_EQ(
+            first_difference(download(stream, layer.weight().compressed().values()),
+                             sparse_then ? download(stream, saved.weight().compressed().values()) : before),
+            "");
+        layer.weight().set_sparse(stream, true);
+        EXPECT_EQ(first_difference(state_of(stream, layer), state_of(stream, saved)), "");
     }
-    const Tensor x = upload(stream, test::random_values(64, 1), {4, 16});
-    EXPECT_EQ(
-        first_difference(download(stream, layer.forward(stream, x)),
-                         download(stream, matmul(stream, x, master, {.bias = layer.parameters()[1].master}))),
-        "");
-    const SparseLinear24 dense(stream, 8, 8, {.schedule = {.steps = 5, .dense_fraction = 1.0}});
-    EXPECT_FALSE(dense.weight().sparse());
-    SparseLinear24 endless(stream, 8, 8);
-    endless.after_step(stream, 1000000);
-    EXPECT_TRUE(endless.weight().sparse());
-}
-
-TEST(SparseLinear24, PrunesGradientsByNumbersOfItsOwn) {
-    Stream stream(device());
-    SparseLinear24 layer(stream, 12, 8, {.weight = {.gradient = {.seed = 5}}, .masked_decay = 1e-3f},
-                         {.seed = 6});
-    EXPECT_EQ(layer.weight().options().gradient.seed, 5 ^ ~std::uint64_t{6});
-    EXPECT_EQ(layer.parameters()[0].masked_decay.factor, 1e-3f);
-    EXPECT_TRUE(layer.parameters()[0].masked_decay.mask.buffer() == layer.weight().mask().buffer());
-    const Tensor x = upload(stream, test::random_values(40 * 12, 1), {40, 12}),
-                 dy = upload(stream, test::random_values(40 * 8, 2), {40, 8});
-    Linear::Saved saved;
-    static_cast<void>(layer.forward(stream, x, {}, &saved));
-    const auto gradient = [&](std::uint64_t draw) {
-        layer.backward_into(stream, {}, dy, saved, {.draw = draw});
-        return download(stream, layer.parameters()[0].gradient);
-    };
-    const auto by_hand = [&](const UnbiasedOptions& options) {
-        return download(stream,
-                        weight_gradient(stream, compress_unbiased(stream, dy.transpose(), options), x));
-    };
-    UnbiasedOptions numbers = layer.weight().options().gradient;
-    const auto first = gradient(0);
-    EXPECT_EQ(first_difference(first, by_hand(numbers)), "");
-    numbers.offset = 3 * unbiased_blocks({8, 40}, numbers.pruning);
-    EXPECT_EQ(first_difference(gradient(3), by_hand(numbers)), "");
-    EXPECT_NE(first_difference(gradient(3), first), "");
-    // And they change with an optimizer's steps, while the layer's own offset stays.
-    const Optimizer optimizer(stream, layer.parameters(), AdamWOptions{});
-    layer.follow(optimizer);
-    EXPECT_EQ(first_difference(gradient(0), first), "");
-    optimizer.step(stream);
-    EXPECT_NE(first_difference(gradient(0), first), "");
+    std::filesystem::remove(path);
 }
 
 // The manual's loop: every structure learns what another of its kind does.
@@ -252,67 +222,6 @@ TEST(Linear, TrainingLoopsNeedNotAskWhichStructureItIs) {
         }
         EXPECT_LT(last, 0.3f * first) << structure;
     }
-}
-
-TEST(Linear, RefusesWrongArguments) {
-    Stream stream(device());
-    const auto fails = [](const std::vector<std::string>& parts, const std::function<void()>& action) {
-        expect_error(ErrorKind::invalid_argument, parts, action);
-    };
-    const auto made = [&](std::uint64_t in, std::uint64_t out, const LinearOptions& options) {
-        return [&, in, out, options] { DenseLinear(stream, in, out, options); };
-    };
-    fails({"in, out: 0 and 4"}, made(0, 4, {}));
-    fails({"in, out: 4 and 0"}, made(4, 0, {}));
-    fails({"type: i32"}, made(4, 4, {.type = DataType::i32}));
-    fails({"gradient: bf16", "f16"}, made(4, 4, {.type = DataType::f16, .gradient = DataType::bf16}));
-    fails({"gain: -1"}, made(4, 4, {.gain = -1.0f}));
-    fails({"gain: nan"}, made(4, 4, {.gain = std::nanf("")}));
-    for (const std::uint64_t blocks : {0u, 4u, 5u}) {
-        fails({"blocks: " + std::to_string(blocks), "in (12)", "out (9)"},
-              [&] { BlockDiagonalLinear(stream, 12, 9, blocks); });
-        fails({"blocks: " + std::to_string(blocks), "in (12)", "out (9)"},
-              [&] { MonarchLinear(stream, 12, 9, blocks); });
-    }
-    fails({"dense_fraction"}, [&] { SparseLinear24(stream, 8, 8, {.schedule = {.dense_fraction = 2.0}}); });
-    fails({"masked_decay", "-1"}, [&] { SparseLinear24(stream, 8, 8, {.masked_decay = -1.0f}); });
-
-    const DenseLinear layer(stream, 8, 6);
-    const Tensor x(device(), DataType::f32, {5, 8}), y(device(), DataType::f32, {5, 6});
-    const auto forward = [&](const Tensor& in, const Epilogue& epilogue) {
-        return [&, in, epilogue] { static_cast<void>(layer.forward(stream, in, epilogue)); };
-    };
-    fails({"x", "null"}, forward({}, {}));
-    fails({"x: shape (5, 6)", "8"}, forward(y, {}));
-    fails({"x: type f16", "f32"}, forward(Tensor(device(), DataType::f16, {5, 8}), {}));
-    fails({"epilogue.bias"}, forward(x, {.bias = layer.parameters()[1].master}));
-    fails({"accumulate"}, forward(x, {.accumulate = true}));
-    fails({"out: shape (5, 8)", "(5, 6)"}, [&] { layer.forward_into(stream, x, x); });
-    Linear::Saved saved;
-    static_cast<void>(layer.forward(stream, x, {.activation = Activation::relu}, &saved));
-    stream.finish();
-    const std::uint64_t submissions = stream.submissions();
-    const auto backward = [&](const Tensor& dx, const Tensor& dy, const Linear::Saved& of) {
-        return [&, dx, dy, of] { layer.backward_into(stream, dx, dy, of); };
-    };
-    fails({"saved.x", "null"}, backward({}, y, {}));
-    fails({"dy", "null"}, backward({}, {}, saved));
-    fails({"dy: shape (5, 8)", "(5, 6)"}, backward({}, x, saved));
-    fails({"dy: type f16"}, backward({}, Tensor(device(), DataType::f16, {5, 6}), saved));
-    fails({"dx: shape (5, 6)"}, backward(Tensor(device(), DataType::f32, {5, 6}), y, saved));
-    fails({"dx", "overlaps", "saved.x"}, backward(x, y, saved));
-    const Tensor shared(device(), DataType::f32, {40});
-    fails({"dx", "overlaps dy"},
-          backward(shared.reshape({5, 8}), shared.slice(0, 0, 30).reshape({5, 6}), saved));
-    Linear::Saved without = saved;
-    without.aux = {};
-    fails({"saved.aux", "null"}, backward({}, y, without));
-    const MonarchLinear monarch(stream, 8, 6, 2);
-    Linear::Saved foreign = saved;
-    foreign.inner = x;
-    fails({"inner", "(5, 8)", "(5, 6)"}, [&] { monarch.backward_into(stream, {}, y, foreign); });
-    EXPECT_EQ(stream.submissions(), submissions);
-    static_cast<void>(layer.backward(stream, y, saved));
 }
 
 }  // namespace

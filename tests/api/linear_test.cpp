@@ -38,6 +38,7 @@ struct Problem {
     DataType type = DataType::f32;
     std::size_t in = 6, out = 9, batch = 0, tokens = 5;  ///< batch 0: rank 2
     bool bias = true, residual = false, wide = false, wide_gradient = true;
+    bool pruned = false;  ///< of a 2:4 layer: the gradient, whose groups then hold one entry each
     Activation activation = Activation::none;
     float scale = 1.0f;
     Layout x{}, y{}, dy{}, dx{};
@@ -52,8 +53,9 @@ struct Problem {
 std::ostream& operator<<(std::ostream& out, const Problem& p) {
     return out << p.structure << ' ' << to_string(p.type) << ' ' << p.in << " -> " << p.out << ", batch "
                << p.batch << ", tokens " << p.tokens << ", bias " << p.bias << ", residual " << p.residual
-               << ", wide " << p.wide << p.wide_gradient << ", " << to_string(p.activation) << ", scale "
-               << p.scale << ", x " << p.x << ", y " << p.y << ", dy " << p.dy << ", dx " << p.dx;
+               << ", wide " << p.wide << p.wide_gradient << ", pruned " << p.pruned << ", "
+               << to_string(p.activation) << ", scale " << p.scale << ", x " << p.x << ", y " << p.y
+               << ", dy " << p.dy << ", dx " << p.dx;
 }
 
 double unit(DataType type) {
@@ -71,15 +73,18 @@ Matrix map(const Matrix& a, const Matrix& b, const Call& call) {
 // Empty, or what of a forward and a backward pass leaves its bounds.
 std::string check(Stream& stream, const Problem& p) {
     const DataType wide = p.wide ? DataType::f32 : p.type;
-    const auto layer = make_linear(p.structure, stream, p.in, p.out,
-                                   {.bias = p.bias,
-                                    .type = p.type,
-                                    .gradient = p.wide_gradient ? DataType::f32 : p.type,
-                                    .seed = p.seed});
+    const LinearOptions options{
+        .bias = p.bias, .type = p.type, .gradient = p.wide_gradient ? DataType::f32 : p.type, .seed = p.seed};
+    auto layer = make_linear(p.structure, stream, p.in, p.out, options);
+    if (p.pruned)
+        layer = std::make_unique<SparseLinear24>(stream, p.in, p.out, SparseLinear24Options{}, options);
     const std::size_t rows = p.rows();
     const auto x = test::random_values(rows * p.in, p.seed, p.type),
-               dy = test::random_values(rows * p.out, p.seed + 1, wide),
                residual = test::random_values(rows * p.out, p.seed + 2, wide);
+    auto dy = test::random_values(rows * p.out, p.seed + 1, wide);
+    // Four tokens of a feature are a group, which is pruned to the one entry that it has.
+    for (std::size_t i = 0; i < dy.size(); ++i)
+        if (p.pruned && i / p.out % 4 != (i % p.out + i / p.out / 4) % 4) dy[i] = 0.0f;
     const Placed tx(stream, p.type, p.shape(p.in), p.x, x), tdy(stream, wide, p.shape(p.out), p.dy, dy),
         ty(stream, wide, p.shape(p.out), p.y), tdx(stream, p.type, p.shape(p.in), p.dx);
     Epilogue epilogue{.activation = p.activation, .scale = p.scale};
@@ -164,6 +169,17 @@ TEST(Linear, AgreesWithTheFormulas) {
                 const Problem p{.structure = structure, .type = type, .activation = activation};
                 ASSERT_EQ(check(stream, p), "") << p;
             }
+    for (const DataType type : types)
+        for (const Activation activation : {Activation::none, Activation::gelu})
+            for (const std::size_t tokens : {1u, 16u, 39u}) {
+                const Problem p{.structure = Structure::sparse24,
+                                .type = type,
+                                .in = 13,
+                                .tokens = tokens,
+                                .pruned = true,
+                                .activation = activation};
+                ASSERT_EQ(check(stream, p), "") << p;
+            }
 }
 
 TEST(Linear, AgreesForAnyShapeLayoutAndEpilogue) {
@@ -181,6 +197,7 @@ TEST(Linear, AgreesForAnyShapeLayoutAndEpilogue) {
         p.activation = activations[test::draw(0, 3)];
         p.scale = test::draw(0, 1) ? 1.0f : -0.5f;
         for (Layout* layout : {&p.x, &p.y, &p.dy, &p.dx}) *layout = test::draw_layout();
+        p.pruned = p.structure == Structure::sparse24 && test::draw(0, 1) == 1;
         p.seed = static_cast<unsigned>(test::draw(0, 1000));
         RC_LOG() << p << '\n';
         RC_ASSERT(check(stream, p) == "");

@@ -334,39 +334,6 @@ TEST(SparseWeight24, IsSavedAndLoaded) {
     std::filesystem::remove(file);
 }
 
-TEST(SparseSchedule, SaysWhenMasksChangeAndWhenTheyEnd) {
-    const SparseSchedule schedule{.steps = 600};
-    EXPECT_EQ(schedule.dense_from(), 500u);
-    EXPECT_FALSE(schedule.refreshes_after(0));
-    EXPECT_TRUE(schedule.refreshes_after(39));
-    EXPECT_TRUE(schedule.refreshes_after(79));
-    EXPECT_FALSE((SparseSchedule{.steps = 100, .refresh_every = 0}).refreshes_after(39));
-    EXPECT_EQ((SparseSchedule{.steps = 100, .dense_fraction = 0.0}).dense_from(), 100u);
-    EXPECT_EQ((SparseSchedule{.steps = 100, .dense_fraction = 1.0}).dense_from(), 0u);
-    for (const double fraction : {-0.1, 1.5, std::nan("")})
-        expect_error(ErrorKind::invalid_argument, {"dense_fraction"}, [&] {
-            static_cast<void>(SparseSchedule{.steps = 100, .dense_fraction = fraction}.dense_from());
-        });
-}
-
-TEST(ChooseDecay, TakesTheRatioNearestToTheMiddle) {
-    const std::vector<DecayTrial> trials{{1e-6f, 0.0020}, {6e-6f, 0.0016}, {6e-5f, 0.0013}, {2e-4f, 0.0004}};
-    EXPECT_EQ(choose_decay(trials, 0.0020), std::optional(6e-6f));  // 0.8 of 1, 0.8, 0.65, 0.2
-    EXPECT_EQ(choose_decay(trials, 0.0018), std::optional(6e-5f));  // 0.72 is nearer to 0.775 than 0.89
-    EXPECT_EQ(choose_decay(trials, 0.1), std::nullopt);
-    EXPECT_EQ(choose_decay(std::vector<DecayTrial>{{2.0f, 0.75}, {1.0f, 0.75}}, 1.0), std::optional(1.0f));
-    EXPECT_EQ(choose_decay({}, 1.0), std::nullopt);
-    const auto fails = [](const std::vector<std::string>& parts, const std::vector<DecayTrial>& with,
-                          double dense, double least, double most) {
-        expect_error(ErrorKind::invalid_argument, parts,
-                     [&] { static_cast<void>(choose_decay(with, dense, least, most)); });
-    };
-    fails({"dense_flip_rate: 0"}, trials, 0.0, 0.6, 0.95);
-    fails({"least, most"}, trials, 1.0, 0.9, 0.5);
-    fails({"trials[1].decay: -1"}, {{0.0f, 0.1}, {-1.0f, 0.1}}, 1.0, 0.6, 0.95);
-    fails({"trials[0].flip_rate: nan"}, {{1.0f, std::nan("")}}, 1.0, 0.6, 0.95);
-}
-
 TEST(SparseWeight24, RefusesWrongArguments) {
     Stream stream(device());
     const auto fails = [](const std::vector<std::string>& parts, const std::function<void()>& action) {

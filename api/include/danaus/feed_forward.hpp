@@ -1,8 +1,9 @@
 // Feed-forward layers: two linear layers of any structure around a gated or plain activation.
 //
-//   gated   [v | g] = up(x)      y = down(v ∘ act(g))      gates of gated.hpp: up makes 2h features, down
-//   takes h plain   y = down(act(up(x)))                          activations of matmul.hpp: up makes what
-//   down takes
+//   gated   [v | g] = up(x), y = down(v ∘ act(g))
+//           gates of gated.hpp: up makes 2h features, down takes h
+//   plain   y = down(act(up(x)))
+//           activations of matmul.hpp: up makes what down takes
 //
 // The FFN of 2:4 training (Hu et al., arXiv 2404.01847), d features and 2h hidden ones:
 //
@@ -35,7 +36,10 @@ struct FeedForwardOptions {
     Order order = Order::token_major;  ///< in which hidden activations lie in memory, and their gradients
 };
 
-/// As Linear, it holds nothing of a pass; the layers may be held elsewhere too.
+/// As Linear, it holds nothing of a pass, and records nothing when it refuses an argument. The layers may be
+/// held elsewhere too. A layer that two of these share gets gradients from both: all backward passes of a
+/// step but the first one accumulate, an optimizer takes its parameters once, and its after_step() is called
+/// once a step.
 class DANAUS_EXPORT FeedForward {
 public:
     /// What backward needs of one forward pass.
@@ -44,7 +48,8 @@ public:
         Tensor xg{};  ///< [v | g]; null in the plain form, where up has it
     };
 
-    /// Throws Error(invalid_argument) for null layers, of different types, or whose features do not fit.
+    /// Throws Error(invalid_argument) for null layers, one layer in both places, layers of different types,
+    /// or whose features do not fit.
     FeedForward(std::shared_ptr<Linear> up, std::shared_ptr<Linear> down,
                 const FeedForwardOptions& options = {});
 
@@ -58,7 +63,8 @@ public:
     [[nodiscard]] std::uint64_t kept() const { return up_->kept() + down_->kept(); }
     [[nodiscard]] std::uint64_t bytes() const { return up_->bytes() + down_->bytes(); }
 
-    /// x (…, tokens, in) → y (…, tokens, out). `epilogue` is down's, as in Linear::forward.
+    /// x (…, tokens, in) → y (…, tokens, out). `epilogue` is down's, as in Linear::forward. `out` may be x
+    /// only without `saved`.
     [[nodiscard]] Tensor forward(Recorder& recorder, const Tensor& x, const Epilogue& epilogue = {},
                                  Saved* saved = nullptr) const;
     void forward_into(Recorder& recorder, const Tensor& out, const Tensor& x, const Epilogue& epilogue = {},
@@ -67,11 +73,12 @@ public:
     /// is dy itself.
     [[nodiscard]] Tensor backward(Recorder& recorder, const Tensor& dy, const Saved& saved,
                                   const BackwardOptions& options = {}) const;
-    /// dx null: it is not computed.
+    /// dx into memory that overlaps none of dy and `saved`; null: it is not computed.
     void backward_into(Recorder& recorder, const Tensor& dx, const Tensor& dy, const Saved& saved,
                        const BackwardOptions& options = {}) const;
 
-    /// Both layers'.
+    /// Both layers'; what Linear says of random numbers without follow(), and of λ behind after_step(), holds
+    /// here too.
     void follow(const Optimizer& optimizer) const;
     void after_step(Recorder& recorder, std::uint64_t step) const;
     /// "NAME.up.weight" and so on, "NAME.down.…"; loading as in Linear: both layers or none.

@@ -27,7 +27,9 @@
 
 #include <functional>
 #include <initializer_list>
+#include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace danaus {
@@ -46,8 +48,8 @@ struct LinearOptions {
 /// How backward passes write the parameters' gradients.
 struct BackwardOptions {
     bool accumulate = false;  ///< += …: for micro-batches after the first one of a step
-    /// Of pruned gradients (SparseLinear24): which of many random draws; another for every micro-batch of a
-    /// step.
+    /// Of pruned gradients (SparseLinear24): which of many random draws, below 2²⁴; another for every
+    /// micro-batch of a step, of whatever size.
     std::uint64_t draw = 0;
 };
 
@@ -99,18 +101,20 @@ public:
     void backward_into(Recorder& recorder, const Tensor& dx, const Tensor& dy, const Saved& saved,
                        const BackwardOptions& options = {}) const;
 
-    /// The random numbers of gradients recorded from now on change with every step of `optimizer`.
+    /// The random numbers of gradients recorded from now on change with every step of `optimizer`. Without it
+    /// every step draws the same ones.
     virtual void follow(const Optimizer& optimizer);
     /// What comes behind the optimizer's step `step`, counted from 0: the compressed form follows the
     /// weights, masks change, sparse layers become dense. Nothing for structures that have no more than
-    /// weights.
+    /// weights. λ of masked decay is the optimizer's and stays on until it is told: set_masked_decay(…, 0).
     virtual void after_step(Recorder& recorder, std::uint64_t step);
 
     /// Adds masters, "NAME.weight" and "NAME.bias". Throws Error(invalid_argument) for names added before.
     virtual void add_to(SafetensorsWriter& writer, const std::string& name) const;
-    /// Reads what add_to() wrote, f32, into masters and everything that follows from them. Throws
-    /// Error(invalid_argument) when a tensor is missing, of another type or shape, or not finite, and
-    /// Error(file) when the file cannot be read; then nothing has changed.
+    /// Reads what add_to() wrote, f32, into masters and everything that follows from them. Whether a 2:4
+    /// layer is sparse is no part of it: see SparseLinear24. Throws Error(invalid_argument) when a tensor is
+    /// missing, of another type or shape, or not finite, and Error(file) when the file cannot be read; then
+    /// nothing has changed.
     void load_from(Stream& stream, const SafetensorsFile& file, const std::string& name) const;
     /// The first half of load_from(): reads and checks. The result, called once while the layer lives,
     /// writes. For several layers that are to be loaded all or none.
@@ -127,6 +131,10 @@ protected:
            std::initializer_list<Weight> weights);
 
     // What a structure adds. Operands are checked.
+    /// Features between two factors, Saved::inner's; 0: there is nothing between.
+    [[nodiscard]] virtual std::uint64_t inner_features() const;
+    /// What of the layer's memory may share an element with `tensor`, by name; empty: nothing.
+    [[nodiscard]] virtual std::string overlapped(const Tensor& tensor) const;
     /// The forward product; `inner`, when given, receives Saved::inner.
     virtual void multiply(Recorder& recorder, const Tensor& out, const Tensor& x, const Epilogue& epilogue,
                           Tensor* inner) const = 0;
@@ -143,7 +151,19 @@ protected:
     std::vector<Parameter> parameters_;
 
 private:
+    friend class FeedForward;
+    // What passes ask before they record anything, and what they call it in messages.
+    using Read = std::pair<const char*, const Tensor*>;
     void check_input(const Recorder& recorder, const char* name, const Tensor& x) const;
+    void check_result(const Recorder& recorder, const Tensor& out, const Tensor& x,
+                      const Epilogue& epilogue) const;
+    void check_saved(const Recorder& recorder, const std::string& name, const Saved& saved) const;
+    void check_output_gradient(const Recorder& recorder, const Tensor& dy, const Saved& saved,
+                               const BackwardOptions& options) const;
+    /// Writes into `tensor` do not reach the layer's memory.
+    void check_apart(const char* name, const Tensor& tensor, const char* owner) const;
+    /// A backward pass reads what was there: neither dx nor gradients lie where `reads` do.
+    void check_memory(const char* owner, const Tensor& dx, std::span<const Read> reads) const;
 
     std::uint64_t in_, out_;
     DataType type_;
@@ -189,6 +209,7 @@ public:
     [[nodiscard]] Monarch weight() const;
 
 protected:
+    [[nodiscard]] std::uint64_t inner_features() const override;
     void multiply(Recorder& recorder, const Tensor& out, const Tensor& x, const Epilogue& epilogue,
                   Tensor* inner) const override;
     void differentiate(Recorder& recorder, const Tensor& dx, const Tensor& dz, const Saved& saved,
@@ -196,7 +217,8 @@ protected:
 };
 
 struct SparseLinear24Options {
-    /// The numbers of pruned gradients come from the stream weight.gradient.seed ^ ~LinearOptions::seed.
+    /// The numbers of pruned gradients come from the stream weight.gradient.seed ^ ~LinearOptions::seed;
+    /// those of draw d (BackwardOptions) begin 2⁴⁰ · d blocks behind weight.gradient.offset.
     SparseWeight24Options weight{};
     /// λ and its form, of the weight's Parameter. It is the optimizer's from then on: set_masked_decay(…, 0)
     /// at schedule.dense_from().
@@ -207,17 +229,22 @@ struct SparseLinear24Options {
 };
 
 /// W = M∘master, M a 2:4 mask (sparse_weight24.hpp): dx = dz·(M∘W), and dW, dense, from dZᵀ pruned without
-/// bias. Files hold "NAME.mask" too.
+/// bias. Files hold "NAME.mask" too, but not whether the layer is sparse: whoever resumes a run at `step`
+/// calls weight().set_sparse(stream, step < schedule().dense_from()) behind load_from(). A run
+/// without dense steps ends sparse.
 class DANAUS_EXPORT SparseLinear24 final : public Linear {
 public:
     SparseLinear24(Recorder& recorder, std::uint64_t in, std::uint64_t out,
                    const SparseLinear24Options& sparse = {}, const LinearOptions& options = {});
 
+    /// Places that may be kept, two of four; masks fill all of them but at edges that are no whole tile, and
+    /// approximations may leave some.
     [[nodiscard]] std::uint64_t kept() const override;
     [[nodiscard]] std::uint64_t bytes() const override;
     void follow(const Optimizer& optimizer) override;
-    /// Refreshes the mask or recompresses, and switches to dense behind the last sparse step; a Program
-    /// recorded before that goes on as it was recorded.
+    /// Refreshes the mask or recompresses, and switches to dense behind the last sparse step, if there are
+    /// dense ones; a Program recorded before that goes on as it was recorded. Masked decay goes on too until
+    /// the optimizer is told.
     void after_step(Recorder& recorder, std::uint64_t step) override;
     void add_to(SafetensorsWriter& writer, const std::string& name) const override;
     [[nodiscard]] std::function<void(Recorder&)> read_from(Stream& stream, const SafetensorsFile& file,
@@ -229,6 +256,7 @@ public:
     [[nodiscard]] const SparseSchedule& schedule() const noexcept { return schedule_; }
 
 protected:
+    [[nodiscard]] std::string overlapped(const Tensor& tensor) const override;
     void multiply(Recorder& recorder, const Tensor& out, const Tensor& x, const Epilogue& epilogue,
                   Tensor* inner) const override;
     void differentiate(Recorder& recorder, const Tensor& dx, const Tensor& dz, const Saved& saved,

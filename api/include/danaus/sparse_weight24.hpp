@@ -37,11 +37,12 @@ namespace danaus {
 
 /// When masks change, and when a run becomes dense. The defaults are the paper's.
 struct SparseSchedule {
-    std::uint64_t steps = 0;           ///< of the whole run
+    std::uint64_t steps = 0;           ///< of the whole run; 0: it has no end
     std::uint64_t refresh_every = 40;  ///< optimizer steps from one mask to the next; 0: the first mask stays
     double dense_fraction = 1.0 / 6;   ///< of the steps, at the end, without masks and decay; 0 … 1
 
-    /// The first step that is dense: steps − ⌊dense_fraction · steps⌋. Throws Error(invalid_argument) for
+    /// The first step that is dense: steps − ⌊dense_fraction · steps⌋, which is `steps` where the fraction
+    /// makes no whole step; UINT64_MAX, never, of a run without end. Throws Error(invalid_argument) for
     /// another fraction than 0 … 1.
     [[nodiscard]] DANAUS_EXPORT std::uint64_t dense_from() const;
     /// Whether the mask is chosen anew behind step `step` (counted from 0).
@@ -116,12 +117,15 @@ public:
 
     /// Adds the master and the mask as "NAME.weight" and "NAME.mask".
     void add_to(SafetensorsWriter& writer, const std::string& name) const;
-    /// Reads both back, into master, mask, working copy and compressed form. Throws Error(invalid_argument)
+    /// Reads both back, into master, mask, working copy and compressed form. sparse() is no part of what is
+    /// saved and stays as it is: whoever resumes a run calls set_sparse(step < schedule.dense_from()) behind
+    /// this. Throws Error(invalid_argument)
     /// when one is missing or of another type or shape, a weight is not finite, or the mask is not what
     /// options() say, naming the place (after greedy and two_approximation at most two of each row and column
     /// of a tile); then nothing has changed.
     void load_from(Stream& stream, const SafetensorsFile& file, const std::string& name) const;
-    /// The first half of load_from(): reads and checks. The result, called once, writes.
+    /// The first half of load_from(): reads and checks. The result, called once while this object lives where
+    /// it is, writes, and compresses if the weight is sparse() by then.
     [[nodiscard]] std::function<void(Recorder&)> read_from(Stream& stream, const SafetensorsFile& file,
                                                            const std::string& name) const;
 
