@@ -9,9 +9,8 @@
 // Rows 0 and 1 of a pattern, and rows 2 and 3, take one of six pairs of columns each. What two rows keep of each column, the
 // others must complete to two. So both rows take one pair p twice (the others its complement), or a pair and its complement
 // (so do the others), or two pairs that share a column, in either order (the others their complements, in either order):
-// 6 + 1 + 12 cases for 90 patterns, each the sum of two maxima. The largest score is found first, and then the lowest
-// pattern that has it. Choices are mix(), not ?: or &&, which become branches: on SwiftShader hundreds of them take minutes
-// to compile.
+// 6 + 1 + 12 cases for 90 patterns, each the sum of two maxima. Choices are mix(), not ?: or &&, which become branches: on
+// SwiftShader hundreds of them take minutes to compile.
 
 const uint PAIRS[6] = uint[6](3u, 5u, 6u, 9u, 10u, 12u);  // the complement of pair p is pair 5 - p
 const uint NO_PATTERN = 0xffffu;
@@ -35,22 +34,26 @@ uvec4 units(uvec4 magnitudes, uint exponent) {
     return significands << 4 >> min(exponent - exponents, uvec4(31));
 }
 
-// The pattern of rows that take pairs p and q in the order that scores more, of equal ones the lower: the lower pair in
-// the upper row has the higher number.
-uint pattern_of(uint p, uint q, uint upper, uint lower) {
-    return mix(PAIRS[q] | PAIRS[p] << 4, PAIRS[p] | PAIRS[q] << 4, upper > lower);
+void consider(inout uint score, inout uint pattern, uint candidate_score, uint candidate) {
+    const bool better = mix(candidate_score > score, candidate < pattern, candidate_score == score);
+    score = mix(score, candidate_score, better);
+    pattern = mix(pattern, candidate, better);
 }
 
-// Two rows that take a pair and its complement: the score and the lowest pattern.
+// Two rows take pairs p and q, in either order; sums[row][pair]. The lower pattern has the lower pair in the upper row.
+uvec2 either_order(uint first[6], uint second[6], uint p, uint q) {
+    const uint low = min(p, q), high = max(p, q);
+    const uint lower = first[high] + second[low], upper = first[low] + second[high];
+    return mix(uvec2(lower, PAIRS[high] | PAIRS[low] << 4), uvec2(upper, PAIRS[low] | PAIRS[high] << 4), bvec2(upper > lower));
+}
+
 uvec2 complements(uint first[6], uint second[6]) {
-    uint sums[6], best = 0, pattern = NO_PATTERN;
-    [[unroll]] for (uint p = 0; p < 6; ++p) {
-        sums[p] = first[p] + second[5 - p];
-        best = max(best, sums[p]);
+    uvec2 best = either_order(first, second, 0u, 5u);
+    [[unroll]] for (uint p = 1; p < 3; ++p) {
+        const uvec2 other = either_order(first, second, p, 5 - p);
+        consider(best.x, best.y, other.x, other.y);
     }
-    [[unroll]] for (uint p = 0; p < 6; ++p)
-        pattern = min(pattern, mix(NO_PATTERN, PAIRS[p] | PAIRS[5 - p] << 4, sums[p] == best));
-    return uvec2(best, pattern);
+    return best;
 }
 
 // Scores of each row's pairs.
@@ -71,28 +74,18 @@ uint[4][6] pair_scores(uvec4 keys[4]) {
 
 uint best_pattern(uvec4 keys[4]) {
     const uint sums[4][6] = pair_scores(keys);
-    const uvec2 upper = complements(sums[0], sums[1]), lower = complements(sums[2], sums[3]);
-    uint scores[6][6], score = upper.x + lower.x;
+    uint score = 0, pattern = NO_PATTERN;
     [[unroll]] for (uint p = 0; p < 6; ++p) {
-        scores[p][p] = sums[0][p] + sums[1][p] + sums[2][5 - p] + sums[3][5 - p];
-        score = max(score, scores[p][p]);
+        consider(score, pattern, sums[0][p] + sums[1][p] + sums[2][5 - p] + sums[3][5 - p],
+                 PAIRS[p] * 0x11u | PAIRS[5 - p] * 0x1100u);
         [[unroll]] for (uint q = p + 1; q < 6; ++q)
             if (q != 5 - p) {
-                scores[p][q] = max(sums[0][p] + sums[1][q], sums[0][q] + sums[1][p]) +
-                               max(sums[2][5 - p] + sums[3][5 - q], sums[2][5 - q] + sums[3][5 - p]);
-                score = max(score, scores[p][q]);
+                const uvec2 low = either_order(sums[0], sums[1], p, q);
+                const uvec2 high = either_order(sums[2], sums[3], 5 - p, 5 - q);
+                consider(score, pattern, low.x + high.x, low.y | high.y << 8);
             }
     }
-
-    uint pattern = mix(NO_PATTERN, upper.y | lower.y << 8, upper.x + lower.x == score);
-    [[unroll]] for (uint p = 0; p < 6; ++p) {
-        pattern = min(pattern, mix(NO_PATTERN, PAIRS[p] * 0x11u | PAIRS[5 - p] * 0x1100u, scores[p][p] == score));
-        [[unroll]] for (uint q = p + 1; q < 6; ++q)
-            if (q != 5 - p) {
-                const uint low = pattern_of(p, q, sums[0][p] + sums[1][q], sums[0][q] + sums[1][p]);
-                const uint high = pattern_of(5 - q, 5 - p, sums[2][5 - q] + sums[3][5 - p], sums[2][5 - p] + sums[3][5 - q]);
-                pattern = min(pattern, mix(NO_PATTERN, low | high << 8, scores[p][q] == score));
-            }
-    }
+    const uvec2 low = complements(sums[0], sums[1]), high = complements(sums[2], sums[3]);
+    consider(score, pattern, low.x + high.x, low.y | high.y << 8);
     return pattern;
 }
