@@ -312,7 +312,9 @@ void add_feed_forward(Catalogue& catalogue, DataType type) {
     const auto pass = [&](const Tags& tags, std::size_t part, const Sizes& s,
                           FfnRival rival = FfnRival::dense, Order order = Order::token_major) {
         const std::string suffix = std::string(order == Order::feature_major ? "_feature_major" : "") +
-                                   (rival == FfnRival::gate ? "_gate" : "");
+                                   (rival == FfnRival::gate       ? "_gate"
+                                    : rival == FfnRival::row_wise ? "_tiles"
+                                                                  : "");
         add(tags, parts[part].first + suffix, s,
             [=, what = parts[part].second](Stream& stream, DataType of, const Sizes& sizes) {
                 return ffn(stream, of, sizes, what, rival, order);
@@ -322,6 +324,7 @@ void add_feed_forward(Catalogue& catalogue, DataType type) {
         const Sizes s{d == 4096 ? 64u : 256u, 4 * d, d};
         for (std::size_t part = 0; part < 3; ++part) {
             pass(d == 768 ? quick : full, part, s);
+            pass(d == 768 ? quick : full, part, s, FfnRival::row_wise);
             if (d > 2048) continue;
             pass(full, part, s, FfnRival::gate);
             pass(full, part, s, FfnRival::token_major, Order::feature_major);
@@ -341,6 +344,7 @@ void add_feed_forward(Catalogue& catalogue, DataType type) {
             const Tags tags = with(d == 768 && tokens != 4 ? quick : full, "decode");
             if (!large) pass(tags, 0, s);
             pass(with(full, "decode"), 0, s, FfnRival::gate);
+            if (large) pass(with(full, "decode"), 1, s, FfnRival::gate);
         }
 }
 

@@ -46,9 +46,10 @@ enum class TileVerb { compress, select_and_compress, compress_both };
 /// A SwiGLU feed-forward layer of sizes.in features, 2 · sizes.out hidden ones, and 2:4 weights: its passes,
 /// or a step, that is both and what a training step adds to them, compressing values and a fortieth of
 /// choosing masks; without the optimizer. In turns with the same of dense weights (a step: both passes), with
-/// its gates alone, or with hidden activations token-major (jobs_ffn.cpp).
+/// its gates alone, with hidden activations token-major, or by tile codes with row-wise weights
+/// (jobs_ffn.cpp).
 enum class FfnPart { forward, backward, step };
-enum class FfnRival { dense, gate, token_major };
+enum class FfnRival { dense, gate, token_major, row_wise };
 [[nodiscard]] Job ffn(Stream& stream, DataType type, const Sizes& sizes, FfnPart part, FfnRival rival,
                       Order order);
 /// Of both its weights: compressing the values, or also choosing masks and counting flips.

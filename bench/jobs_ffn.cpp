@@ -17,18 +17,21 @@ constexpr std::uint64_t refresh_every = SparseSchedule{}.refresh_every;
 // A layer and its last forward pass.
 template <typename Layer>
 struct Ffn {
-    Ffn(Stream& stream, DataType type, const Sizes& s, Order order, std::uint64_t seed)
-        : up(make(stream, type, s.in, 2 * s.out, seed)),
-          down(make(stream, type, s.out, s.in, seed + 1)),
+    Ffn(Stream& stream, DataType type, const Sizes& s, Order order, std::uint64_t seed, bool tiles = false)
+        : up(make(stream, type, s.in, 2 * s.out, seed, tiles)),
+          down(make(stream, type, s.out, s.in, seed + 1, tiles)),
           layer(up, down, {gate, order}) {}
 
     static std::shared_ptr<Layer> make(Stream& stream, DataType type, std::uint64_t in, std::uint64_t out,
-                                       std::uint64_t seed) {
+                                       std::uint64_t seed, bool tiles) {
         const LinearOptions options{.bias = false, .type = type, .seed = seed};
-        if constexpr (std::is_same_v<Layer, DenseLinear>)
+        if constexpr (std::is_same_v<Layer, DenseLinear>) {
             return std::make_shared<Layer>(stream, in, out, options);
-        else
-            return std::make_shared<Layer>(stream, in, out, SparseLinear24Options{}, options);
+        } else {
+            SparseLinear24Options sparse;
+            sparse.weight.tile_codes = tiles;
+            return std::make_shared<Layer>(stream, in, out, sparse, options);
+        }
     }
 
     std::shared_ptr<Layer> up, down;
@@ -152,7 +155,7 @@ void compute(const Sizes& s, FfnPart part, Values& values) {
 }  // namespace
 
 Job ffn(Stream& stream, DataType type, const Sizes& s, FfnPart part, FfnRival rival, Order order) {
-    const auto own = std::make_shared<Sparse>(stream, type, s, order, 1);
+    const auto own = std::make_shared<Sparse>(stream, type, s, order, 1, rival == FfnRival::row_wise);
     const auto tensor = [&] { return Tensor(stream.device(), type, {s.tokens, s.in}); };
     const bool backward = part != FfnPart::forward;
     const Data data{tensor(), tensor(), tensor(), tensor()};
@@ -176,12 +179,18 @@ Job ffn(Stream& stream, DataType type, const Sizes& s, FfnPart part, FfnRival ri
     job.tolerance = type == DataType::f32 ? 1e-4 : 0.125;
     job.oracle = [s, part](Values& values) { compute(s, part, values); };
 
+    for (const auto& layer : {own->up, own->down}) {
+        job.copy_bytes += layer->weight().copy_bytes();
+        job.master_bytes += layer->weight().parameter().master.elements() * size_of(DataType::f32);
+    }
+
     // The other one beside it, prepared with it.
     const auto dense =
         rival == FfnRival::dense ? std::make_shared<Dense>(stream, type, s, order, 3) : nullptr;
-    const auto turned = rival == FfnRival::token_major
-                            ? std::make_shared<Sparse>(stream, type, s, Order::token_major, 3)
-                            : nullptr;
+    const bool token_major = rival == FfnRival::token_major;
+    const auto other_sparse = token_major || rival == FfnRival::row_wise
+                                  ? std::make_shared<Sparse>(stream, type, s, Order::token_major, 3)
+                                  : nullptr;
     const Data other{data.x, tensor(), data.dy, tensor()};
     const auto prepare = [other](Recorder& recorder, auto& ffn) {
         static_cast<void>(ffn.layer.forward(recorder, other.x, {}, &ffn.saved));
@@ -193,7 +202,7 @@ Job ffn(Stream& stream, DataType type, const Sizes& s, FfnPart part, FfnRival ri
         }
         prepare(recorder, *own);
         if (dense) prepare(recorder, *dense);
-        if (turned) prepare(recorder, *turned);
+        if (other_sparse) prepare(recorder, *other_sparse);
     };
     job.record = [=](Recorder& recorder) {
         record_pass(recorder, *own, part, data);
@@ -204,8 +213,9 @@ Job ffn(Stream& stream, DataType type, const Sizes& s, FfnPart part, FfnRival ri
         }
     };
     if (dense) job.rival = {"dense", [=](Recorder& recorder) { record_pass(recorder, *dense, part, other); }};
-    if (turned)
-        job.rival = {"token-major", [=](Recorder& recorder) { record_pass(recorder, *turned, part, other); }};
+    if (other_sparse)
+        job.rival = {token_major ? "token-major" : "by rows",
+                     [=](Recorder& recorder) { record_pass(recorder, *other_sparse, part, other); }};
     if (rival == FfnRival::gate)
         job.rival = {"its gate", [=](Recorder& recorder) {
                          const auto& [xg, a] = std::pair{own->saved.xg, own->saved.down.x};
@@ -230,8 +240,8 @@ Job ffn_upkeep(Stream& stream, DataType type, const Sizes& s, bool refresh) {
         job.operands.push_back({Role::input, out.elements(), weight.master, false});
         job.operands.push_back({Role::output, out.elements(), out, false});
         const std::uint64_t mask = layer->weight().mask().elements() * 4;
-        job.bytes += out.elements() * size_of(type) + mask + layer->bytes();
-        if (refresh) job.bytes += out.elements() * (type == DataType::f32 ? 0 : 4) + mask;
+        job.bytes += out.elements() * size_of(DataType::f32) + mask + layer->bytes();
+        if (refresh) job.bytes += mask;
     }
     job.magnitude = 1;
     job.oracle = [s](Values& values) {

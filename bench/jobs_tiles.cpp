@@ -53,6 +53,8 @@ Job tile_compression(Stream& stream, DataType type, const Sizes& s, TileVerb ver
                          compress_into(recorder, columns, turned, turned_mask);
                      }};
     }
+    job.master_bytes = w.elements() * size_of(DataType::f32);
+    job.copy_bytes = verb == TileVerb::compress_both ? 2 * rows.bytes() : tiles.bytes();
     return job;
 }
 

@@ -26,6 +26,10 @@ double Result::gigabytes_per_second() const {
     return static_cast<double>(bytes) / measured.device.median;
 }
 
+double Result::copies_of_master() const {
+    return static_cast<double>(copy_bytes) / static_cast<double>(master_bytes);
+}
+
 const char* regime(const Result& result, const Rates& rates) {
     const double memory = static_cast<double>(result.bytes) / rates.memory();
     const double arithmetic = 2.0 * static_cast<double>(result.multiply_adds) / rates.flops_per_ns;
@@ -70,6 +74,8 @@ nlohmann::ordered_json to_json(const Result& r, const Rates& rates) {
     if (r.measured.rival)
         json["rival"] = {
             {"what", r.rival}, {"ns", to_json(*r.measured.rival)}, {"ratio", *r.measured.rival_ratio}};
+    if (r.master_bytes)
+        json["weight_copies"] = {{"bytes", r.copy_bytes}, {"of_master", r.copies_of_master()}};
     return json;
 }
 
@@ -88,6 +94,7 @@ std::string table_row(const Result& r, const Rates& rates, bool yardstick) {
     if (yardstick && r.measured.speedup)
         line += fmt::format("  {:>6.2f} ({})", *r.measured.speedup, r.yardstick);
     if (r.measured.rival_ratio) line += fmt::format("  {:.2f} ({})", *r.measured.rival_ratio, r.rival);
+    if (r.master_bytes) line += fmt::format("  copies {:.3f} of masters", r.copies_of_master());
     return line;
 }
 

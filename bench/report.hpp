@@ -20,10 +20,12 @@ struct Result {
     std::string yardstick;  ///< what OpenBLAS did; "" where nothing is compared
     std::uint64_t yardstick_multiply_adds = 0;
     std::string rival;  ///< what else the device did; "" where there is none
+    std::uint64_t copy_bytes = 0, master_bytes = 0;  ///< of weights in training; 0: not told
     Measurement measured;
 
     [[nodiscard]] double gflops() const;
     [[nodiscard]] double gigabytes_per_second() const;
+    [[nodiscard]] double copies_of_master() const;
 };
 
 /// "memory", "arithmetic" or "launch": which of the three takes longest at the device's measured rates.

@@ -45,7 +45,8 @@ Linear::Linear(Recorder& recorder, std::uint64_t in, std::uint64_t out, const Li
     std::uint64_t block = 0;
     for (const Weight& weight : weights) {
         names_.emplace_back(weight.name);
-        parameters_.push_back(new_parameter(recorder.device(), weight.shape, type_, options.gradient));
+        const DataType working = weight.copied ? type_ : DataType::f32;
+        parameters_.push_back(new_parameter(recorder.device(), weight.shape, working, options.gradient));
         const auto inputs = static_cast<double>(weight.shape[weight.shape.rank() - 1]);
         draw(recorder, parameters_.back(), gain / std::sqrt(inputs), options.seed, block);
     }

@@ -103,9 +103,13 @@ void MonarchLinear::differentiate(Recorder& recorder, const Tensor& dx, const Te
 
 SparseLinear24::SparseLinear24(Recorder& recorder, std::uint64_t in, std::uint64_t out,
                                const SparseLinear24Options& sparse, const LinearOptions& options)
-    : Linear(recorder, in, out, options, {{"weight", {out, in}}}), schedule_(sparse.schedule) {
+    : Linear(recorder, in, out, options, {{"weight", {out, in}, sparse.working_copy}}),
+      schedule_(sparse.schedule) {
     const bool dense = schedule_.dense_from() == 0;
     SparseWeight24Options own = sparse.weight;
+    require(!own.type || *own.type == options.type, "weight.type: {}, the layer's type {} is needed",
+            to_string(own.type.value_or(options.type)), to_string(options.type));
+    own.type = options.type;
     own.gradient.seed ^= ~options.seed;
     weight_ = SparseWeight24(recorder, parameters_[0], own);
     if (dense) weight_.set_sparse(recorder, false);

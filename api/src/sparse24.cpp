@@ -47,6 +47,7 @@ void record_compress(Recorder& recorder, const Tensor& w, const Tensor& mask_in,
         kernel.word_lanes = 8 / groups_per_lane(recorder);
         kernel.whole = cols % 32 == 0;
         kernel.soft = static_cast<bool>(beta);
+        kernel.values_type = static_cast<std::uint32_t>(out ? out.type() : w.type());
         Packet packet;
         packet.kernel = kernel.kernel();
         packet.grid =

@@ -37,13 +37,19 @@ SparseWeight24::SparseWeight24(Recorder& recorder, const Parameter& weight,
     require(!options.tile_codes || (options.transposable && options.search == TransposableSearch::exact),
             "tile_codes: true, transposable masks of the exact search are needed");
     check_gradient(recorder.device(), options.gradient);
+    const bool copied = detail::has_copy(weight);
+    const DataType own = copied ? weight.working.type() : DataType::f32;
+    type_ = options.type.value_or(own);
+    require(is_floating(type_), "type: {}, one of f32, f16, bf16 is needed", to_string(type_));
+    require(!copied || type_ == own, "type: {}, that of weight.working, {}, is needed", to_string(type_),
+            to_string(own));
     const Device device = recorder.device();
     mask_ = Tensor(device, DataType::u32, mask_shape(shape));
     flips_ = Tensor(device, DataType::u32, {1});
     if (options.tile_codes)
-        tiles_ = TileSparse24(device, dense().type(), shape);
+        tiles_ = TileSparse24(device, type_, shape);
     else
-        compressed_ = Sparse24(device, dense().type(), shape);
+        compressed_ = Sparse24(device, type_, shape);
     fill_into(recorder, flips_, 0.0);
     choose(recorder, mask_);
     recompress(recorder);
@@ -57,9 +63,21 @@ void SparseWeight24::check_gradient(const Device& device, const UnbiasedOptions&
     detail::require_shape("gradient.step", gradient.step, {1});
 }
 
-const Tensor& SparseWeight24::dense() const {
+void SparseWeight24::require_weight() const {
     require(static_cast<bool>(weight_.master), "weight: a default-constructed one has no memory");
+}
+
+const Tensor& SparseWeight24::dense() const {
+    require_weight();
     return weight_.working ? weight_.working : weight_.master;
+}
+
+std::uint64_t SparseWeight24::copy_bytes() const {
+    require_weight();
+    const std::uint64_t form = tiles_ ? tiles_.bytes() : compressed_.bytes();
+    const std::uint64_t dense =
+        detail::has_copy(weight_) || rounded_ ? weight_.master.elements() * size_of(type_) : 0;
+    return form + mask_.elements() * size_of(DataType::u32) + dense;
 }
 
 void SparseWeight24::choose(Recorder& recorder, const Tensor& mask) const {
@@ -70,7 +88,7 @@ void SparseWeight24::choose(Recorder& recorder, const Tensor& mask) const {
 }
 
 void SparseWeight24::refresh(Recorder& recorder) const {
-    static_cast<void>(dense());
+    require_weight();
     const Tensor next = empty(recorder, DataType::u32, mask_.shape());
     choose(recorder, next);
     count_flips_into(recorder, flips_, next, mask_);
@@ -86,12 +104,19 @@ void SparseWeight24::compress(Recorder& recorder) const {
 }
 
 void SparseWeight24::recompress(Recorder& recorder) const {
-    static_cast<void>(dense());
-    if (sparse_) compress(recorder);
+    require_weight();
+    if (sparse_)
+        compress(recorder);
+    else if (rounded_)
+        convert_into(recorder, rounded_, weight_.master);
 }
 
 void SparseWeight24::set_sparse(Recorder& recorder, bool sparse) {
     if (sparse && !sparse_) compress(recorder);
+    if (!sparse && sparse_ && weight_.master && dense().type() != type_) {
+        if (!rounded_) rounded_ = Tensor(weight_.master.device(), type_, weight_.master.shape());
+        convert_into(recorder, rounded_, weight_.master);
+    }
     sparse_ = sparse;
 }
 
@@ -100,45 +125,36 @@ void SparseWeight24::set_gradient(const UnbiasedOptions& gradient) {
     options_.gradient = gradient;
 }
 
-namespace {
-
-// `call` with what multiplies go through.
 template <typename Call>
-auto with_weight(bool sparse, const Tensor& dense, const Sparse24& rows, const TileSparse24& tiles,
-                 const Call& call) {
-    if (!sparse) return call(dense);
-    return tiles ? call(tiles) : call(rows);
+auto SparseWeight24::through(const Call& call) const {
+    if (!sparse_) return call(rounded_ ? rounded_ : dense());
+    require_weight();
+    return tiles_ ? call(tiles_) : call(compressed_);
 }
 
-}  // namespace
-
 Tensor SparseWeight24::matmul(Recorder& recorder, const Tensor& x, const Epilogue& epilogue) const {
-    return with_weight(sparse_, dense(), compressed_, tiles_,
-                       [&](const auto& w) { return danaus::matmul(recorder, x, w, epilogue); });
+    return through([&](const auto& w) { return danaus::matmul(recorder, x, w, epilogue); });
 }
 
 void SparseWeight24::matmul_into(Recorder& recorder, const Tensor& out, const Tensor& x,
                                  const Epilogue& epilogue) const {
-    with_weight(sparse_, dense(), compressed_, tiles_,
-                [&](const auto& w) { danaus::matmul_into(recorder, out, x, w, epilogue); });
+    through([&](const auto& w) { danaus::matmul_into(recorder, out, x, w, epilogue); });
 }
 
 Tensor SparseWeight24::matmul_transposed(Recorder& recorder, const Tensor& dy,
                                          const Epilogue& epilogue) const {
-    return with_weight(sparse_, dense(), compressed_, tiles_,
-                       [&](const auto& w) { return danaus::matmul_transposed(recorder, dy, w, epilogue); });
+    return through([&](const auto& w) { return danaus::matmul_transposed(recorder, dy, w, epilogue); });
 }
 
 void SparseWeight24::matmul_transposed_into(Recorder& recorder, const Tensor& out, const Tensor& dy,
                                             const Epilogue& epilogue) const {
-    with_weight(sparse_, dense(), compressed_, tiles_,
-                [&](const auto& w) { danaus::matmul_transposed_into(recorder, out, dy, w, epilogue); });
+    through([&](const auto& w) { danaus::matmul_transposed_into(recorder, out, dy, w, epilogue); });
 }
 
 void SparseWeight24::weight_gradient_into(Recorder& recorder, const Tensor& out, const Tensor& dy,
                                           const Tensor& x, const GradientOptions& options) const {
     const Shape& shape = dense().shape();
-    const DataType type = dense().type();
+    const DataType type = type_;
     if (!sparse_ || !options_.prune_gradient) {
         if (tiles_) return danaus::weight_gradient_into(recorder, out, dy, x, tiles_, options);
         return danaus::weight_gradient_into(recorder, out, dy, x, compressed_, options);
@@ -177,7 +193,7 @@ double SparseWeight24::flip_rate(Stream& stream) const {
 }
 
 void SparseWeight24::add_to(SafetensorsWriter& writer, const std::string& name) const {
-    static_cast<void>(dense());
+    require_weight();
     require(!writer.contains(name + ".weight") && !writer.contains(name + ".mask"),
             "name: \"{}\" was added before", name);
     writer.add(name + ".weight", weight_.master);
@@ -195,7 +211,7 @@ void SparseWeight24::verify(Stream& stream, const Tensor& mask) const {
 
 std::function<void(Recorder&)> SparseWeight24::read_from(Stream& stream, const SafetensorsFile& file,
                                                          const std::string& name) const {
-    static_cast<void>(dense());
+    require_weight();
     const Tensor weight = detail::read_like(stream, file, name + ".weight", weight_.master);
     const Tensor mask = detail::read_like(stream, file, name + ".mask", mask_);
     verify(stream, mask);

@@ -53,7 +53,10 @@ void check_compress(const Recorder& recorder, const char* name, const Stored24& 
     check_matrix(recorder, "w", w);
     check_stored(recorder, name, out);
     require(out.shape == shape, "{}: shape {}, {} is needed", name, to_string(out.shape), to_string(shape));
-    require_type(name, out.values, w.type());
+    const DataType type = out.values.type();
+    require(type == w.type() || w.type() == DataType::f32,
+            "{}: type {}, {} like w is needed; an f32 w is also rounded to f16 and bf16", name,
+            to_string(type), to_string(w.type()));
     require_disjoint(name, out, "w", w);
 }
 

@@ -37,7 +37,7 @@ struct Tensors24 {
 void check_stored(const Recorder& recorder, const char* name, const Stored24& a);
 /// Throws unless neither of a's tensors shares an element with `other`.
 void require_disjoint(const char* name, const Stored24& a, const char* other_name, const Tensor& other);
-/// Throws unless w can be compressed into `out`.
+/// Throws unless w can be compressed into `out`, of its type or, for an f32 w, of any.
 void check_compress(const Recorder& recorder, const char* name, const Stored24& out, const Shape& shape,
                     const Tensor& w);
 /// Throws unless `mask` may be written beside `out`, or is null.

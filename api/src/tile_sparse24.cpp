@@ -65,6 +65,7 @@ void record_tiles(Recorder& recorder, const TileSparse24& out, const Tensor& w, 
         kernel.write_mask = writes && bits;
         kernel.word_lanes = 8 / groups_per_lane(recorder);
         kernel.whole = source != Source::mask && cols % 32 == 0 && rows % 4 == 0;
+        kernel.values_type = static_cast<std::uint32_t>(out.type());
         Packet packet;
         packet.kernel = kernel.kernel();
         packet.grid = grid_for(recorder, divide_up(cols, 32), kernel.local_size / kernel.word_lanes,
@@ -132,6 +133,8 @@ void compress_both_into(Recorder& recorder, const Sparse24& out, const Sparse24&
     std::swap(turned[turned.rank() - 2], turned[turned.rank() - 1]);
     check_compress(recorder, "out_transposed", out_transposed, turned, w);
     check_mask(recorder, "mask", mask, w);
+    require(out_transposed.type() == out.type(), "out_transposed: type {}, {} like out is needed",
+            to_string(out_transposed.type()), to_string(out.type()));
     for (const Tensor& part : {out_transposed.values(), out_transposed.metadata()})
         require_disjoint("out", out, "out_transposed", part);
     require_disjoint("out", out, "mask", mask);
@@ -160,6 +163,7 @@ void compress_both_into(Recorder& recorder, const Sparse24& out, const Sparse24&
         kernel.block_lanes = groups_per_lane(recorder) > 1 || local_size(recorder) < 64 ? 1 : 64;
         kernel.local_size = kernel.block_lanes == 1 ? 8 : 64;
         kernel.whole = cols % block == 0 && rows % block == 0;
+        kernel.values_type = static_cast<std::uint32_t>(out.type());
         Packet packet;
         packet.kernel = kernel.kernel();
         packet.grid = grid_for(recorder, divide_up(cols, block), kernel.local_size / kernel.block_lanes,

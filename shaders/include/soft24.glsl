@@ -6,10 +6,6 @@ vec2 decode_two(uvec2 bits) {
     return TYPE == F32 ? uintBitsToFloat(bits) : decode_pair(TYPE, bits.x | bits.y << 16);
 }
 
-uvec2 encode_two(vec2 values) {
-    return TYPE == F32 ? floatBitsToUint(values) : uvec2(encode_16(TYPE, values.x), encode_16(TYPE, values.y));
-}
-
 vec2 soft_two(vec2 kept, vec2 dropped) {
     const vec2 small = abs(dropped);
     const float t = small.x >= small.y ? small.x : small.y;

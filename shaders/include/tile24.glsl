@@ -1,12 +1,11 @@
 // A 4×4 tile of W and its bits of a mask, for kernels that compress tiles: slots W and MASK, push fields w_row, w_column,
-// mask_row, mask_word, rows, cols; groups24.glsl.
+// mask_row, mask_word, rows, cols; groups24.glsl, values24.glsl.
 //
 //   void  load_tile(w_band, tile, height, entries)   its rows; what it lacks is some entry that there is
 //   uint  real_bits(tile, height)                    bit 4 · row + column of entries that exist
 //   uvec4 load_mask(mask_band, word, height)         of each row the word with the bits of eight tiles; 0 behind the last row
 //   uint  nibble_of_bits(bits)                       places of the two that a line of four keeps
-//   uvec2 kept_two(entries, nibble, bits)            the line's values
-//   void  store_values(slot, group, values)          two values of a compressed matrix
+//   uvec2 kept_two(entries, nibble, bits)            the line's values, as they are stored
 //
 // `height` rows of a band of four exist; WHOLE promises that all do, and all columns.
 
@@ -49,16 +48,8 @@ uint entry_at(uvec4 entries, uint place) {
 // The two entries there, 0 where the bits do not keep them.
 uvec2 kept_two(uvec4 entries, uint nibble, uint bits) {
     const uint first = nibble & 3, second = nibble >> 2;
-    return uvec2(entry_at(entries, first) * (bits >> first & 1), entry_at(entries, second) * (bits >> second & 1));
+    return stored_entries(
+        uvec2(entry_at(entries, first) * (bits >> first & 1), entry_at(entries, second) * (bits >> second & 1)));
 }
 
 uvec4 spread(uint bits) { return uvec4(bits, bits >> 1, bits >> 2, bits >> 3) & 1u; }
-
-#define store_values(slot, group, values) \
-    do { \
-        const uvec2 two_ = (values); \
-        if (TYPE == F32) \
-            store_pair(slot, 0u, (group) * 2, two_); \
-        else \
-            store(slot, 0u, group, two_.x | two_.y << 16); \
-    } while (false)

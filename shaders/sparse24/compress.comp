@@ -46,10 +46,12 @@ layout(constant_id = 5) const bool WRITE_COMPRESSED = true;
 layout(constant_id = 6) const uint WORD_LANES = 8;
 layout(constant_id = 7) const bool WHOLE = false;
 layout(constant_id = 8) const bool SOFT = false;
+layout(constant_id = 9) const uint VALUES_TYPE = 0;
 
 #define DENSE_IN W
 #define IN_COLUMN push.w_column
 #include "groups24.glsl"
+#include "values24.glsl"
 #include "soft24.glsl"
 
 float scale() {
@@ -66,13 +68,6 @@ struct Row {
     uint w, mask, values, meta;
 };
 
-void store_values(uint group, uvec2 values) {
-    if (TYPE == F32)
-        store_wide(VALUES, 0u, group * 2, values);
-    else
-        store(VALUES, 0u, group, values.x | values.y << 16);
-}
-
 // A group: stores its values and returns its nibbles. `given` starts with its bits of the mask, if there is one.
 uint compress_group(Row row, uint group, uint given) {
     const uint present = WHOLE ? 4u : min(push.cols - group * 4, 4u);
@@ -86,8 +81,13 @@ uint compress_group(Row row, uint group, uint given) {
     const bvec4 two = keep_two(keys);
     uvec2 values = entries_of_two(entries, two);
     if (!BY_MAGNITUDE) values *= entries_of_two(keys, two);
-    if (SOFT) values = encode_two(beta * soft_two(decode_two(values), decode_two(entries_of_two(entries, not(two)))));
-    if (WRITE_COMPRESSED) store_values(row.values + group, values);
+    if (WRITE_COMPRESSED) {
+        if (SOFT)
+            values = stored_floats(beta * soft_two(decode_two(values), decode_two(entries_of_two(entries, not(two)))));
+        else
+            values = stored_entries(values);
+        store_values(VALUES, row.values + group, values);
+    }
     return first_of_two(two) | second_of_two(two) << 2 | (bits_of(two) & real) << 4;
 }
 

@@ -41,10 +41,12 @@ layout(constant_id = 1) const uint TYPE = 0;
 layout(constant_id = 2) const bool IN_PAIRS = false;
 layout(constant_id = 3) const uint BLOCK_LANES = 64;
 layout(constant_id = 4) const bool WHOLE = false;
+layout(constant_id = 5) const uint VALUES_TYPE = 0;
 
 #define DENSE_IN W
 #define IN_COLUMN push.w_column
 #include "groups24.glsl"
+#include "values24.glsl"
 #include "tile24.glsl"
 
 // Of the tiles of blocks: nibbles of the rows, and in the upper half of the columns.

@@ -41,10 +41,12 @@ layout(constant_id = 3) const uint SOURCE = 0;
 layout(constant_id = 4) const bool WRITE_MASK = false;
 layout(constant_id = 5) const uint WORD_LANES = 8;
 layout(constant_id = 6) const bool WHOLE = false;
+layout(constant_id = 7) const uint VALUES_TYPE = 0;
 
 #define DENSE_IN W
 #define IN_COLUMN push.w_column
 #include "groups24.glsl"
+#include "values24.glsl"
 #include "tile24.glsl"
 #include "tile_search.glsl"
 

@@ -44,6 +44,9 @@ TEST(Linear, RefusesWrongArguments) {
     }
     fails({"dense_fraction"}, [&] { SparseLinear24(stream, 8, 8, {.schedule = {.dense_fraction = 2.0}}); });
     fails({"masked_decay", "-1"}, [&] { SparseLinear24(stream, 8, 8, {.masked_decay = -1.0f}); });
+    fails({"weight.type: bf16", "f16"}, [&] {
+        SparseLinear24(stream, 8, 8, {.weight = {.type = DataType::bf16}}, {.type = DataType::f16});
+    });
 }
 
 TEST(Linear, RecordsNothingOfWhatItRefuses) {

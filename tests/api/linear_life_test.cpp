@@ -37,7 +37,8 @@ TEST(Linear, DrawsItsFirstValuesFromOneStream) {
             for (double& value : expected) value = bound * (2.0 * value - 1.0);
             const std::vector<float> master = download(stream, parameter.master);
             EXPECT_EQ(reference::first_mismatch(master, expected, 1e-6, 1e-6), "") << structure;
-            EXPECT_EQ(parameter.working.type(), bias ? DataType::f32 : DataType::f16);
+            const bool copied = !bias && structure != Structure::sparse24;
+            EXPECT_EQ(parameter.working.type(), copied ? DataType::f16 : DataType::f32);
             EXPECT_EQ(first_difference(download(stream, parameter.working),
                                        reference::round_to(test::float_type(parameter.working.type()),
                                                            std::span<const float>(master))),
@@ -46,6 +47,15 @@ TEST(Linear, DrawsItsFirstValuesFromOneStream) {
         }
         EXPECT_EQ(layer->parameters().size(), two ? 3u : 2u);
     }
+    // A 2:4 layer has a dense copy when it is asked for, and the same weights with it.
+    const LinearOptions options{.type = DataType::bf16, .seed = 7};
+    const SparseLinear24 lean(stream, 12, 9, {}, options),
+        copied(stream, 12, 9, {.working_copy = true}, options);
+    EXPECT_EQ(copied.parameters()[0].working.type(), DataType::bf16);
+    EXPECT_EQ(copied.weight().copy_bytes() - lean.weight().copy_bytes(), 12u * 9 * 2);
+    EXPECT_EQ(first_difference(download(stream, to_dense(stream, lean.weight().compressed())),
+                               download(stream, to_dense(stream, copied.weight().compressed()))),
+              "");
 }
 
 TEST(Linear, CountsWhatItKeeps) {

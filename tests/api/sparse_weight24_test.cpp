@@ -129,6 +129,56 @@ TEST(SparseWeight24, HoldsTilesInPlaceOfRows) {
                      [&] { SparseWeight24(stream, parameter, options); });
 }
 
+// Without a working copy the compressed form comes from the master, and dense multiplies convert it: the same
+// bits as with one.
+TEST(SparseWeight24, NeedsNoWorkingCopy) {
+    Stream stream(device());
+    const Shape shape{12, 20};
+    const std::vector<float> values = normal_values(shape.elements(), 5);
+    const Tensor dy = upload(stream, normal_values(7 * 12, 6), {7, 12}),
+                 x = upload(stream, normal_values(7 * 20, 7), {7, 20});
+    for (const DataType type : {DataType::f16, DataType::bf16})
+        for (const bool tiles : {false, true}) {
+            const Tensor typed_dy = convert(stream, dy, type), typed_x = convert(stream, x, type);
+            const Parameter alone = parameter_of(stream, shape, DataType::f32, values),
+                            copied = parameter_of(stream, shape, type, values);
+            SparseWeight24 lean(stream, alone, {.tile_codes = tiles, .type = type}),
+                usual(stream, copied, {.tile_codes = tiles});
+            EXPECT_EQ(lean.type(), type);
+            EXPECT_EQ(usual.copy_bytes() - lean.copy_bytes(), shape.elements() * 2);
+            const auto same = [&](const auto& result) {
+                EXPECT_EQ(first_difference(download(stream, result(lean)), download(stream, result(usual))),
+                          "");
+            };
+            const auto check = [&] {
+                same([&](const SparseWeight24& w) { return w.matmul(stream, typed_x); });
+                same([&](const SparseWeight24& w) { return w.matmul_transposed(stream, typed_dy); });
+                same([&](const SparseWeight24& w) {
+                    const Tensor dw(device(), DataType::f32, shape);
+                    w.weight_gradient_into(stream, dw, typed_dy, typed_x);
+                    return dw;
+                });
+            };
+            check();
+            for (const Parameter* parameter : {&alone, &copied}) {
+                upload_into(stream, parameter->master, normal_values(shape.elements(), 8));
+                refresh_working(stream, *parameter);
+            }
+            for (SparseWeight24* weight : {&lean, &usual}) weight->recompress(stream);
+            check();
+            for (SparseWeight24* weight : {&lean, &usual}) weight->refresh(stream);
+            check();
+            for (SparseWeight24* weight : {&lean, &usual}) weight->set_sparse(stream, false);
+            check();
+            for (SparseWeight24* weight : {&lean, &usual}) weight->set_sparse(stream, true);
+            check();
+        }
+    // f16: a byte for every 16 weights and two for every second one; and the mask's words of 32 columns.
+    const Parameter large = parameter_of(stream, {64, 128}, DataType::f32, normal_values(64 * 128, 9));
+    const SparseWeight24 lean(stream, large, {.tile_codes = true, .type = DataType::f16});
+    EXPECT_EQ(lean.copy_bytes(), 64 * 128 / 16 * 17 + 64 * 128 / 8);
+}
+
 TEST(SparseWeight24, RefreshesMasksAndCountsFlips) {
     Stream stream(device());
     const Shape shape{32, 40};
@@ -348,6 +398,9 @@ TEST(SparseWeight24, RefusesWrongArguments) {
     fails({"weight.master", "f16"}, make({Tensor(device(), DataType::f16, {8, 12}), {}, {}}));
     fails({"weight.working: shape (8, 4)"},
           make({parameter.master, Tensor(device(), DataType::f16, {8, 4}), {}}));
+    fails({"type: u32", "f16"}, make(parameter, {.type = DataType::u32}));
+    fails({"type: bf16", "weight.working", "f16"},
+          make(parameter_of(stream, {8, 12}, DataType::f16, normal_values(96, 1)), {.type = DataType::bf16}));
     fails({"search: 9"}, make(parameter, {.search = static_cast<TransposableSearch>(9)}));
     fails({"pruning: 9"}, make(parameter, {.gradient = {static_cast<UnbiasedPruning>(9), 0, 0, {}}}));
     const SparseWeight24 weight(stream, parameter), none;

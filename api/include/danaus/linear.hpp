@@ -124,8 +124,9 @@ public:
 
 protected:
     struct Weight {
-        const char* name;  ///< in files
-        Shape shape;       ///< the last size is the inputs of one output
+        const char* name;    ///< in files
+        Shape shape;         ///< the last size is the inputs of one output
+        bool copied = true;  ///< has a working copy in the layer's type
     };
     Linear(Recorder& recorder, std::uint64_t in, std::uint64_t out, const LinearOptions& options,
            std::initializer_list<Weight> weights);
@@ -219,7 +220,10 @@ protected:
 struct SparseLinear24Options {
     /// The numbers of pruned gradients come from the stream weight.gradient.seed ^ ~LinearOptions::seed;
     /// those of draw d (BackwardOptions) begin 2⁴⁰ · d blocks behind weight.gradient.offset.
-    SparseWeight24Options weight{};
+    SparseWeight24Options weight{};  ///< its type is the layer's
+    /// Whether there is always a dense weight in the layer's type beside the compressed one. Sparse steps
+    /// have no use for it; else there is one from the switch to dense steps on.
+    bool working_copy = false;
     /// λ and its form, of the weight's Parameter. It is the optimizer's from then on: set_masked_decay(…, 0)
     /// at schedule.dense_from().
     float masked_decay = 0.0f;

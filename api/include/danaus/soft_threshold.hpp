@@ -24,7 +24,8 @@ namespace danaus {
 DANAUS_EXPORT void soft_threshold_scale_into(Recorder& recorder, const Tensor& out, const Tensor& w);
 
 /// β·S(w), compressed: kept are the places of select_mask(w), two of each group, with values computed in f32
-/// and rounded to w's type once. β is f32 (1). `mask`, if given, is written too, as select_mask would.
+/// and rounded to the result's type once. β is f32 (1). `mask`, if given, is written too, as select_mask
+/// would.
 [[nodiscard]] DANAUS_EXPORT Sparse24 compress_soft(Recorder& recorder, const Tensor& w, const Tensor& beta);
 DANAUS_EXPORT void compress_soft_into(Recorder& recorder, const Sparse24& out, const Tensor& w,
                                       const Tensor& beta, const Tensor& mask = {});

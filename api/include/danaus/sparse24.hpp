@@ -53,7 +53,8 @@ private:
 /// mask ∘ w, compressed. The mask should be 2:4; to make sure, ask verify_mask. Otherwise a group that keeps
 /// more than two entries loses all but its first two, and one that keeps fewer is completed with zeros:
 /// nothing worse happens. The `_into` form fits a training step: new values every step under a mask that
-/// changes rarely.
+/// changes rarely; there `out` may be of f16 or bf16 where w is f32, values rounded to nearest even, as in
+/// all other `_into` forms of compression.
 [[nodiscard]] DANAUS_EXPORT Sparse24 compress(Recorder& recorder, const Tensor& w, const Tensor& mask);
 DANAUS_EXPORT void compress_into(Recorder& recorder, const Sparse24& out, const Tensor& w,
                                  const Tensor& mask);

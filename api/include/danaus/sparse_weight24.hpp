@@ -58,6 +58,10 @@ struct SparseWeight24Options {
     /// Holds the weight as TileSparse24: fewer bytes, more to decode. Masks must be transposable, of the
     /// exact search.
     bool tile_codes = false;
+    /// Of the compressed form and of multiplies. Empty: the working copy's type, or f32 without one. A weight
+    /// without a working copy may have any: its compressed form is rounded from the master, and there is no
+    /// dense copy until it is not sparse() any more.
+    std::optional<DataType> type{};
     /// dW from a dZᵀ that is pruned to 2:4 without bias; else from all of dZ.
     bool prune_gradient = true;
     UnbiasedOptions gradient{};  ///< its random numbers: see set_gradient()
@@ -65,24 +69,26 @@ struct SparseWeight24Options {
 
 /// A 2:4 weight in training. A handle: copies share memory, so that one alone should be refreshed; each has
 /// its own sparse() switch and random numbers. Used by one thread at a time. All operations but the
-/// constructor allocate scratch at most, so that a Program can hold a step.
+/// constructor and set_sparse() allocate scratch at most, so that a Program can hold a step.
 class DANAUS_EXPORT SparseWeight24 {
 public:
     SparseWeight24() = default;
-    /// Chooses the first mask by `weight`'s master and compresses its working copy: (out, in) or (blocks,
-    /// out, in). Throws Error(invalid_argument) naming the option or the parameter's tensor.
+    /// Chooses the first mask by `weight`'s master and compresses its working copy, or without one its
+    /// master: (out, in) or (blocks, out, in). Throws Error(invalid_argument) naming the option or the
+    /// parameter's tensor.
     SparseWeight24(Recorder& recorder, const Parameter& weight, const SparseWeight24Options& options = {});
 
     /// The mask ← that of the master as it is now; flips() ← entries in which it differs from the one before;
-    /// the compressed form ← the working copy under it. Without sparse() nothing is compressed: the flips are
+    /// the compressed form ← the weight under it. Without sparse() nothing is compressed: the flips are
     /// then those of the virtual mask of a dense run.
     void refresh(Recorder& recorder) const;
-    /// The compressed form ← the working copy under the mask that there is. Nothing without sparse().
+    /// The compressed form ← the weight under the mask that there is. Without sparse() nothing but, of a
+    /// weight in another type than its only copy, the dense copy ← the master.
     void recompress(Recorder& recorder) const;
 
     /// Whether multiplies go through the mask. On at first.
     [[nodiscard]] bool sparse() const noexcept { return sparse_; }
-    /// Switching on compresses.
+    /// Switching on compresses. Switching off makes the dense copy, if multiplies need another than there is.
     void set_sparse(Recorder& recorder, bool sparse);
 
     /// The random numbers of gradients recorded from now on: another seed for every layer, and either a
@@ -108,6 +114,10 @@ public:
     [[nodiscard]] double flip_rate(Stream& stream) const;
 
     [[nodiscard]] const Parameter& parameter() const noexcept { return weight_; }
+    [[nodiscard]] DataType type() const noexcept { return type_; }  ///< of multiplies
+    /// Of what training holds beside the master and its gradient: the compressed form, the mask, and the
+    /// working copy if there is one.
+    [[nodiscard]] std::uint64_t copy_bytes() const;
     [[nodiscard]] const Tensor& mask() const noexcept { return mask_; }    ///< u32, mask_shape(weight)
     [[nodiscard]] const Tensor& flips() const noexcept { return flips_; }  ///< u32 (1)
     /// What multiplies read: by rows, or with tile_codes by tiles. The other one is null.
@@ -133,11 +143,18 @@ private:
     void choose(Recorder& recorder, const Tensor& mask) const;
     void verify(Stream& stream, const Tensor& mask) const;
     void check_gradient(const Device& device, const UnbiasedOptions& gradient) const;
+    void require_weight() const;
+    /// The working copy, or the master: what is compressed.
     [[nodiscard]] const Tensor& dense() const;
     void compress(Recorder& recorder) const;
+    /// `call` with what multiplies go through.
+    template <typename Call>
+    auto through(const Call& call) const;
 
     Parameter weight_;
     SparseWeight24Options options_;
+    Tensor rounded_;  // the master in the type of multiplies, if nothing else is
+    DataType type_ = DataType::f32;
     Tensor mask_, flips_;
     Sparse24 compressed_;
     TileSparse24 tiles_;

@@ -3,9 +3,9 @@
 // (masks.hpp), or are found in the same pass.
 //
 // Where training holds W and its transpose as two Sparse24 (compress_both), these are 36 bytes for 16 weights
-// of f16, and one TileSparse24 is 17: 56 and 27 % of an f32 master. (What it is compressed from comes on top:
-// a working copy of its type, and the mask of one bit a weight.) Its multiplies read fewer bytes than those
-// of a Sparse24, and decode more.
+// of f16, and one TileSparse24 is 17: 56 and 27 % of an f32 master (the mask, one bit a weight, takes 3 %
+// more). Both are compressed from the master itself. Its multiplies read fewer bytes than those of a
+// Sparse24, and decode more.
 #pragma once
 
 #include <danaus/sparse24.hpp>
@@ -61,6 +61,7 @@ private:
 /// becomes the lowest of the 90 patterns, read as a number with bit 4 · row + column, that agrees with the
 /// mask on all entries that the matrix has. Where none does, it becomes the lowest of all (0x33cc): entries
 /// that the mask does not keep are still zero, but some that it keeps may be lost; nothing worse happens.
+/// `out` has w's type, or f16 or bf16 where w is f32: values are rounded to nearest even then.
 [[nodiscard]] DANAUS_EXPORT TileSparse24 compress_tiles(Recorder& recorder, const Tensor& w,
                                                         const Tensor& mask);
 DANAUS_EXPORT void compress_tiles_into(Recorder& recorder, const TileSparse24& out, const Tensor& w,
