@@ -40,6 +40,10 @@ Linear::Linear(Recorder& recorder, std::uint64_t in, std::uint64_t out, const Li
             "gradient: {}, f32 or the layer's type {} is needed", to_string(options.gradient),
             to_string(type_));
     detail::require_nonnegative("gain", options.gain);
+    require(options.initialization <= Initialization::unit_variance,
+            "initialization: {} is none of the known ones",
+            static_cast<std::uint32_t>(options.initialization));
+    const double width = options.initialization == Initialization::unit_variance ? std::sqrt(3.0) : 1.0;
     const double gain =
         std::pow(static_cast<double>(options.gain), 1.0 / static_cast<double>(weights.size()));
     std::uint64_t block = 0;
@@ -48,7 +52,7 @@ Linear::Linear(Recorder& recorder, std::uint64_t in, std::uint64_t out, const Li
         const DataType working = weight.copied ? type_ : DataType::f32;
         parameters_.push_back(new_parameter(recorder.device(), weight.shape, working, options.gradient));
         const auto inputs = static_cast<double>(weight.shape[weight.shape.rank() - 1]);
-        draw(recorder, parameters_.back(), gain / std::sqrt(inputs), options.seed, block);
+        draw(recorder, parameters_.back(), width * gain / std::sqrt(inputs), options.seed, block);
     }
     if (!bias_) return;
     names_.emplace_back("bias");

@@ -1,4 +1,4 @@
-// What layers ask of epilogues, and how many draws of random gradients there are.
+// What layers ask of epilogues, how they write gradients, and how many draws of random ones there are.
 #pragma once
 
 #include "check.hpp"
@@ -16,6 +16,10 @@ inline void check_layer_epilogue(const Recorder& recorder, const Epilogue& epilo
     require(epilogue.order == Order::token_major || epilogue.order == Order::feature_major,
             "epilogue.order: {} is none of the known ones", static_cast<std::uint32_t>(epilogue.order));
     check_epilogue(recorder, epilogue, out, type);
+}
+
+inline GradientOptions gradient_options(const Linear::Saved& saved, const BackwardOptions& options) {
+    return {.scale = saved.scale, .accumulate = options.accumulate};
 }
 
 /// BackwardOptions::draw is the high part of the place in the stream of random numbers: below it are more

@@ -12,10 +12,6 @@ using detail::require;
 
 namespace {
 
-GradientOptions gradient_options(const Linear::Saved& saved, const BackwardOptions& options) {
-    return {.scale = saved.scale, .accumulate = options.accumulate};
-}
-
 // Of one block of a matrix that is cut into `blocks` along both axes.
 struct Block {
     std::uint64_t in, out;
@@ -41,7 +37,7 @@ void DenseLinear::multiply(Recorder& recorder, const Tensor& out, const Tensor& 
 void DenseLinear::differentiate(Recorder& recorder, const Tensor& dx, const Tensor& dz, const Saved& saved,
                                 const BackwardOptions& options) const {
     weight_gradient_into(recorder, parameters_[0].gradient, detail::as_rows(recorder, dz),
-                         detail::as_rows(recorder, saved.x), gradient_options(saved, options));
+                         detail::as_rows(recorder, saved.x), detail::gradient_options(saved, options));
     if (dx) matmul_transposed_into(recorder, dx, dz, parameters_[0].working, {.scale = saved.scale});
 }
 
@@ -62,43 +58,8 @@ void BlockDiagonalLinear::multiply(Recorder& recorder, const Tensor& out, const 
 void BlockDiagonalLinear::differentiate(Recorder& recorder, const Tensor& dx, const Tensor& dz,
                                         const Saved& saved, const BackwardOptions& options) const {
     weight_gradient_into(recorder, BlockDiagonal(parameters_[0].gradient), dz, saved.x,
-                         gradient_options(saved, options));
+                         detail::gradient_options(saved, options));
     if (dx) matmul_transposed_into(recorder, dx, dz, weight(), {.scale = saved.scale});
-}
-
-namespace {
-
-Shape first_shape(std::uint64_t in, std::uint64_t out, std::uint64_t blocks) {
-    const Block block = block_of(in, out, blocks);
-    return {blocks, std::min(block.in, block.out), block.in};
-}
-
-}  // namespace
-
-MonarchLinear::MonarchLinear(Recorder& recorder, std::uint64_t in, std::uint64_t out, std::uint64_t blocks,
-                             const LinearOptions& options)
-    : Linear(recorder, in, out, options,
-             {{"blkdiag1", first_shape(in, out, blocks)},
-              {"blkdiag2", {blocks, block_of(in, out, blocks).out, first_shape(in, out, blocks)[1]}}}) {}
-
-Monarch MonarchLinear::weight() const {
-    return {parameters_[0].working, parameters_[1].working};
-}
-
-std::uint64_t MonarchLinear::inner_features() const {
-    return weight().inner_features();
-}
-
-void MonarchLinear::multiply(Recorder& recorder, const Tensor& out, const Tensor& x, const Epilogue& epilogue,
-                             Tensor* inner) const {
-    matmul_into(recorder, out, x, weight(), epilogue, inner);
-}
-
-void MonarchLinear::differentiate(Recorder& recorder, const Tensor& dx, const Tensor& dz, const Saved& saved,
-                                  const BackwardOptions& options) const {
-    const Monarch dw(parameters_[0].gradient, parameters_[1].gradient);
-    danaus::backward_into(recorder, {dx, dw}, dz, saved.x, weight(), saved.inner,
-                          gradient_options(saved, options));
 }
 
 SparseLinear24::SparseLinear24(Recorder& recorder, std::uint64_t in, std::uint64_t out,
@@ -159,7 +120,7 @@ void SparseLinear24::differentiate(Recorder& recorder, const Tensor& dx, const T
     gradient.offset += options.draw << detail::draw_shift;
     drawn.set_gradient(gradient);
     drawn.weight_gradient_into(recorder, parameters_[0].gradient, dz, saved.x,
-                               gradient_options(saved, options));
+                               detail::gradient_options(saved, options));
     if (dx) weight_.matmul_transposed_into(recorder, dx, dz, {.scale = saved.scale});
 }
 

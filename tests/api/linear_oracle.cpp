@@ -57,9 +57,18 @@ Weights absolute(Weights weights) {
 
 namespace {
 
+// Of sizes that blocks need not divide: larger than the weights.
 reference::Monarch monarch_of(const Weights& w) {
-    const std::size_t p = w.in / blocks, s = w.out / blocks, q = std::min(p, s);
+    const std::size_t p = (w.in + blocks - 1) / blocks, s = (w.out + blocks - 1) / blocks, q = std::min(p, s);
     return {Tensor3(blocks, q, p, w.factors[0]), Tensor3(blocks, s, q, w.factors[1])};
+}
+
+// The corner of `m` in a matrix of this size, zeros behind it.
+Matrix resized(const Matrix& m, std::size_t rows, std::size_t cols) {
+    Matrix out(rows, cols);
+    for (std::size_t r = 0; r < std::min(rows, m.rows); ++r)
+        for (std::size_t c = 0; c < std::min(cols, m.cols); ++c) out(r, c) = m(r, c);
+    return out;
 }
 
 }  // namespace
@@ -68,14 +77,16 @@ Matrix dense(const Weights& w) {
     if (w.structure == Structure::block_diagonal)
         return reference::to_dense(
             reference::BlockDiagonal{Tensor3(blocks, w.out / blocks, w.in / blocks, w.factors[0])});
-    if (w.structure == Structure::monarch) return reference::to_dense(monarch_of(w));
+    if (w.structure == Structure::monarch) return resized(reference::to_dense(monarch_of(w)), w.out, w.in);
     return {w.out, w.in, w.factors[0]};
 }
 
 std::vector<std::vector<double>> gradients(const Weights& w, const Matrix& dz, const Matrix& x) {
     if (w.structure == Structure::block_diagonal) return {reference::weight_gradient(dz, x, blocks).data};
     if (w.structure == Structure::monarch) {
-        const auto both = reference::monarch_backward(dz, x, monarch_of(w));
+        const reference::Monarch m = monarch_of(w);
+        const auto both = reference::monarch_backward(resized(dz, dz.rows, m.w2.n0 * m.w2.n1),
+                                                      resized(x, x.rows, m.in_features()), m);
         return {both.dw1.data, both.dw2.data};
     }
     return {reference::weight_gradient(dz, x).data};

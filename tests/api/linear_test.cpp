@@ -169,6 +169,17 @@ TEST(Linear, AgreesWithTheFormulas) {
                 const Problem p{.structure = structure, .type = type, .activation = activation};
                 ASSERT_EQ(check(stream, p), "") << p;
             }
+    // Sizes that a Monarch layer's blocks do not divide.
+    for (const DataType type : types)
+        for (const auto& [in, out] :
+             {std::pair{13, 11}, std::pair{2, 7}, std::pair{12, 10}, std::pair{8, 3}}) {
+            Problem p{.structure = Structure::monarch, .type = type, .in = static_cast<std::size_t>(in)};
+            p.out = static_cast<std::size_t>(out);
+            p.batch = 2;
+            p.residual = true;
+            p.activation = Activation::gelu;
+            ASSERT_EQ(check(stream, p), "") << p;
+        }
     for (const DataType type : types)
         for (const Activation activation : {Activation::none, Activation::gelu})
             for (const std::size_t tokens : {1u, 16u, 39u}) {
@@ -186,8 +197,10 @@ TEST(Linear, AgreesForAnyShapeLayoutAndEpilogue) {
     Stream stream(device());
     test::property(25, [&] {
         Problem p{.structure = structures[test::draw(0, 3)], .type = types[test::draw(0, 2)]};
-        p.in = test::blocks * test::draw(1, 12);
-        p.out = test::blocks * test::draw(1, 12);
+        // A Monarch layer pads, a block-diagonal one cannot.
+        const std::size_t unit = p.structure == Structure::monarch ? 1 : test::blocks;
+        p.in = unit * test::draw(1, 12 * test::blocks / unit);
+        p.out = unit * test::draw(1, 12 * test::blocks / unit);
         p.batch = test::draw(0, 3);
         p.tokens = test::draw(0, 20);
         p.bias = test::draw(0, 1);

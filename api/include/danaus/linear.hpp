@@ -34,15 +34,23 @@
 
 namespace danaus {
 
+/// How wide the first weights are drawn: uniform in ±gain · c / √n, n the inputs of one output of the factor
+/// they belong to; of two factors each takes √gain.
+enum class Initialization : std::uint32_t {
+    fan_in,  ///< c = 1, as most training code does: outputs have a third of the inputs' variance a factor
+    unit_variance,  ///< c = √3: outputs of independent inputs have the inputs' variance, times gain²
+};
+
 /// The first values are drawn by the counter-based generator (random.hpp), the same on every device: weights
-/// uniform in ±gain / √n, n the inputs of one output of the factor they belong to (of two factors each takes
-/// √gain), the bias in ±1 / √in. They use the stream `seed` from its first block on, one after the other.
+/// as `initialization` says, the bias in ±1 / √in. They use the stream `seed` from its first block on, one
+/// after the other.
 struct LinearOptions {
     bool bias = true;
     DataType type = DataType::f32;      ///< of x, y and the weights as multiplied; masters and bias are f32
     DataType gradient = DataType::f32;  ///< of the weights' gradients: f32 or `type`
     std::uint64_t seed = 0;             ///< another for every layer
     float gain = 1.0f;
+    Initialization initialization = Initialization::fan_in;
 };
 
 /// How backward passes write the parameters' gradients.
@@ -111,10 +119,10 @@ public:
 
     /// Adds masters, "NAME.weight" and "NAME.bias". Throws Error(invalid_argument) for names added before.
     virtual void add_to(SafetensorsWriter& writer, const std::string& name) const;
-    /// Reads what add_to() wrote, f32, into masters and everything that follows from them. Whether a 2:4
-    /// layer is sparse is no part of it: see SparseLinear24. Throws Error(invalid_argument) when a tensor is
-    /// missing, of another type or shape, or not finite, and Error(file) when the file cannot be read; then
-    /// nothing has changed.
+    /// Reads what add_to() wrote, or the same in f16 or bf16, into masters and everything that follows from
+    /// them. Whether a 2:4 layer is sparse is no part of it: see SparseLinear24. Throws
+    /// Error(invalid_argument) when a tensor is missing, of another type or shape, or not finite, and
+    /// Error(file) when the file cannot be read; then nothing has changed.
     void load_from(Stream& stream, const SafetensorsFile& file, const std::string& name) const;
     /// The first half of load_from(): reads and checks. The result, called once while the layer lives,
     /// writes. For several layers that are to be loaded all or none.
@@ -199,9 +207,11 @@ protected:
                        const BackwardOptions& options) const override;
 };
 
-/// W a Monarch matrix with as many blocks in both factors, of the shapes and names of existing checkpoints:
-/// with p = in / blocks, s = out / blocks and q = min(p, s), "NAME.blkdiag1" (blocks, q, p) and
-/// "NAME.blkdiag2" (blocks, s, q). `blocks` divides both in and out.
+/// W a Monarch matrix with as many blocks in both factors, of the shapes, names and order of the checkpoints
+/// that the paper's authors published: with p = ⌈in / blocks⌉, s = ⌈out / blocks⌉ and q = min(p, s),
+/// "NAME.blkdiag1" (blocks, q, p), which comes first, "NAME.blkdiag2" (blocks, s, q), and "NAME.bias" (out).
+/// Where `blocks` does not divide in or out, x is padded with zeros and the product cut before the bias:
+/// copies that dividing sizes do without. Initialization::fan_in is those checkpoints'.
 class DANAUS_EXPORT MonarchLinear final : public Linear {
 public:
     MonarchLinear(Recorder& recorder, std::uint64_t in, std::uint64_t out, std::uint64_t blocks,
