@@ -3,6 +3,7 @@
 
 #include <danaus/best.hpp>
 #include <danaus/block_diagonal.hpp>
+#include <danaus/chain.hpp>
 #include <danaus/feed_forward.hpp>
 #include <danaus/gated.hpp>
 #include <danaus/linear.hpp>
