@@ -48,9 +48,9 @@ Epilogue with_tensors(Epilogue epilogue, const auto& change) {
 // can only be told apart by packets (a bias reaches along one batch), is walked through packet by packet.
 void multiply_woven(Recorder& recorder, const Tensor& out, const Tensor& x, const KroneckerFactor& w,
                     bool transpose, const Epilogue& epilogue) {
-    const auto [a, b, c, d] = w.pattern();
+    const FactorPattern p = w.pattern();
+    const std::uint64_t a = p.a, d = p.d, from = transpose ? p.b : p.c, to = transpose ? p.c : p.b;
     const char* const label = label_of(transpose);
-    const std::uint64_t from = transpose ? b : c, to = transpose ? c : b;
     const bool list = continues(x) && continues(out) &&
                       (!epilogue.residual || continues(epilogue.residual)) &&
                       (!epilogue.aux || continues(epilogue.aux));
@@ -72,7 +72,7 @@ void multiply_woven(Recorder& recorder, const Tensor& out, const Tensor& x, cons
             return runs ? features_of(t, i * size * d, size * d, 1) : features_of(t, i, a * size, d);
         };
         const Factor factor = runs ? Factor{w.weight.select(0, i), {}, {1, d}, {1, d}, label}
-                                   : Factor{w.weight.select(1, i), {}, {c, 1}, {b, 1}, label};
+                                   : Factor{w.weight.select(1, i), {}, {p.c, 1}, {p.b, 1}, label};
         Epilogue own = with_tensors(epilogue, [&](const Tensor& t) { return part(t, to); });
         own.bias = part(epilogue.bias, to);
         multiply_factor(recorder, part(out, to), part(x, from), factor, transpose, own);
