@@ -10,6 +10,7 @@
 #include <danaus/loss.hpp>
 #include <danaus/masks.hpp>
 #include <danaus/matmul.hpp>
+#include <danaus/mm_star.hpp>
 #include <danaus/monarch.hpp>
 #include <danaus/optimizer.hpp>
 #include <danaus/packed.hpp>
