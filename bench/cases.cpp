@@ -276,6 +276,27 @@ void add_layers(Catalogue& catalogue, DataType type) {
         catalogue.monarch_backward(quick, type, s);
 }
 
+// Butterflies, of radix 2 and merged, and Monarch matrices of order 3.
+void add_chains(Catalogue& catalogue, DataType type) {
+    const std::pair<const char*, ChainRival> rivals[] = {{"chain_beside_dense", ChainRival::dense},
+                                                         {"chain_beside_monarch", ChainRival::monarch}};
+    for (const auto& [operation, rival] : rivals)
+        for (const auto& [s, radix] : {std::pair{Sizes{256, 1024, 1024, 32}, 2u},
+                                       {{256, 1024, 1024, 32}, 4u},
+                                       {{256, 4096, 4096, 64}, 16u}}) {
+            auto shape = shape_of(s);
+            shape.emplace_back("radix", radix);
+            catalogue.add(full, {operation,
+                                 to_string(type),
+                                 fmt::format("{}x{}x{}r{}", s.tokens, s.out, s.in, radix),
+                                 std::move(shape),
+                                 {},
+                                 [type, s = s, radix = radix, rival = rival](Stream& stream) {
+                                     return chain(stream, type, s, radix, rival);
+                                 }});
+        }
+}
+
 // 2:4 multiplies: squares, the feed-forward layers d -> 4d of 2:4 training, and few tokens.
 void add_sparse24(Catalogue& catalogue, DataType type) {
     for (const std::uint64_t n : {512u, 1024u}) catalogue.sparse24(with(quick, "square"), type, {n, n, n});
@@ -418,6 +439,7 @@ std::vector<Case> all_cases() {
         add_tiles(catalogue, type);
         add_gated(catalogue, type);
         add_layers(catalogue, type);
+        add_chains(catalogue, type);
         add_sparse24(catalogue, type);
         add_feed_forward(catalogue, type);
         add_vector_sparse(catalogue, type);

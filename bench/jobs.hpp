@@ -24,6 +24,11 @@ struct Sizes {
 [[nodiscard]] Job monarch_beside_blocks(Stream& stream, DataType type, const Sizes& sizes, Verb verb);
 [[nodiscard]] Job monarch_blocked_beside_blocks(Stream& stream, DataType type, const Sizes& sizes, Verb verb);
 [[nodiscard]] Job monarch_backward(Stream& stream, DataType type, const Sizes& sizes);
+/// Forward by a chain of as many factors as sizes.in, which is sizes.out, has of `radix`, in turns with a
+/// dense matrix or with a Monarch matrix of sizes.blocks blocks (jobs_chain.cpp).
+enum class ChainRival { dense, monarch };
+[[nodiscard]] Job chain(Stream& stream, DataType type, const Sizes& sizes, std::uint64_t radix,
+                        ChainRival rival);
 /// Forward and transposed; the weight gradient is the dense one.
 [[nodiscard]] Job sparse24(Stream& stream, DataType type, const Sizes& sizes, Verb verb);
 /// What 2:4 training does to a weight out × in beside multiplying (jobs_masks.cpp). Transposable masks beside

@@ -30,7 +30,8 @@ file(MAKE_DIRECTORY "${danaus_headers}/include")
 # danaus_host_headers(<folder>...): makes the host's include folders of these names visible.
 function(danaus_host_headers)
     foreach(name IN LISTS ARGN)
-        find_path(DANAUS_HOST_${name} NAMES "${name}" PATHS /usr/include /usr/local/include NO_DEFAULT_PATH
+        find_path(DANAUS_HOST_${name} NAMES "${name}" PATHS /usr/include /usr/local/include
+            /usr/include/eigen3 NO_DEFAULT_PATH
             NO_CMAKE_FIND_ROOT_PATH DOC "Folder that holds the host's ${name}/")
         if(NOT DANAUS_HOST_${name})
             message(FATAL_ERROR "the host's headers ${name}/ were not found")
@@ -57,3 +58,4 @@ set(DANAUS_VULKAN_INCLUDE_DIR "${danaus_headers}/include" CACHE PATH "Vulkan hea
 danaus_host_package(fmt fmt::fmt-header-only fmt FMT_HEADER_ONLY=1)
 danaus_host_package(nlohmann_json nlohmann_json::nlohmann_json nlohmann)
 danaus_host_package(CLI11 CLI11::CLI11 CLI)
+danaus_host_package(Eigen3 Eigen3::Eigen Eigen)

@@ -42,6 +42,7 @@ elseif(STEP STREQUAL "find_package")
     # What only danaus itself is built with must not be asked for.
     build_consumer(find_package "-DCMAKE_PREFIX_PATH=${prefix}" -DCMAKE_FIND_USE_PACKAGE_REGISTRY=OFF
         -DCMAKE_DISABLE_FIND_PACKAGE_fmt=ON -DCMAKE_DISABLE_FIND_PACKAGE_nlohmann_json=ON
+        -DCMAKE_DISABLE_FIND_PACKAGE_Eigen3=ON
         -DCMAKE_DISABLE_FIND_PACKAGE_Vulkan=ON)
 elseif(STEP STREQUAL "pkg_config")
     find_program(PKG_CONFIG NAMES pkg-config pkgconf REQUIRED)

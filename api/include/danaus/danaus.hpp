@@ -3,12 +3,14 @@
 
 #include <danaus/best.hpp>
 #include <danaus/block_diagonal.hpp>
+#include <danaus/chain.hpp>
 #include <danaus/feed_forward.hpp>
 #include <danaus/gated.hpp>
 #include <danaus/linear.hpp>
 #include <danaus/loss.hpp>
 #include <danaus/masks.hpp>
 #include <danaus/matmul.hpp>
+#include <danaus/mm_star.hpp>
 #include <danaus/monarch.hpp>
 #include <danaus/optimizer.hpp>
 #include <danaus/packed.hpp>
