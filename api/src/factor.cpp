@@ -90,6 +90,7 @@ void multiply_factor(Recorder& recorder, const Tensor& out, const Tensor& x, con
         const MatrixView weight{w.buffer(),     w.type(), w.offset(),    w.strides()[1],
                                 w.strides()[2], 0,        w.strides()[0]};
         p.b = transpose ? weight : transposed(weight);
+        p.conjugate_b = transpose;
     }
     Tensor scratch;
     if (moves_afterwards(recorder, out, to, epilogue)) {
@@ -129,6 +130,7 @@ void factor_gradient(Recorder& recorder, const Tensor& out, const Tensor& dy, co
     p.k = dy.size(dy.rank() - 2);
     p.a = transposed(blocked(dy, dy_layout));
     p.b = blocked(x, x_layout);
+    p.conjugate_b = true;
     p.c = {out.buffer(), out.type(), out.offset(), out.strides()[1], out.strides()[2], 0, out.strides()[0]};
     p.scale = options.scale;
     p.has_residual = options.accumulate;
