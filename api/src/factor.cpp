@@ -87,8 +87,9 @@ void multiply_factor(Recorder& recorder, const Tensor& out, const Tensor& x, con
     p.outer = x.rank() == 3 ? x.size(0) : 1;
     p.a = blocked(x, from);
     if (w) {
-        const MatrixView weight{w.buffer(),     w.type(), w.offset(),    w.strides()[1],
-                                w.strides()[2], 0,        w.strides()[0]};
+        const MatrixView weight{w.buffer(),     w.type(),       w.offset(),
+                                w.strides()[1], w.strides()[2], factor.member_stride,
+                                w.strides()[0]};
         p.b = transpose ? weight : transposed(weight);
         p.conjugate_b = transpose;
     }
@@ -99,7 +100,7 @@ void multiply_factor(Recorder& recorder, const Tensor& out, const Tensor& x, con
     } else {
         p.c = blocked(out, to);
     }
-    if (p.outer > 1 && continues(x) && (scratch || continues(out))) {
+    if (p.outer > 1 && !factor.member_stride && continues(x) && (scratch || continues(out))) {
         p.m *= p.outer;
         p.outer = 1;
     }
@@ -117,25 +118,34 @@ void multiply_factor(Recorder& recorder, const Tensor& out, const Tensor& x, con
 void factor_gradient(Recorder& recorder, const Tensor& out, const Tensor& dy, const Tensor& x,
                      FeatureLayout dy_layout, FeatureLayout x_layout, const GradientOptions& options,
                      const char* label) {
+    const std::size_t r = out.rank();
+    const bool apart = r == 4;
     // Members accumulated one after the other would be rounded to a 16-bit result each time: one piece
     // instead.
-    if (size_of(out.type()) == 2 && !(continues(dy) && continues(x)) && dy.elements() && x.elements())
+    if (!apart && size_of(out.type()) == 2 && !(continues(dy) && continues(x)) && dy.elements() &&
+        x.elements())
         return factor_gradient(recorder, out, continues(dy) ? dy : contiguous(recorder, dy),
                                continues(x) ? x : contiguous(recorder, x), dy_layout, x_layout, options,
                                label);
     MultiplyProblem p;
-    p.inner = out.size(0);
-    p.m = out.size(1);
-    p.n = out.size(2);
+    p.inner = out.size(r - 3);
+    p.m = out.size(r - 2);
+    p.n = out.size(r - 1);
     p.k = dy.size(dy.rank() - 2);
     p.a = transposed(blocked(dy, dy_layout));
     p.b = blocked(x, x_layout);
     p.conjugate_b = true;
-    p.c = {out.buffer(), out.type(), out.offset(), out.strides()[1], out.strides()[2], 0, out.strides()[0]};
+    p.c = {out.buffer(),         out.type(), out.offset(),        out.strides()[r - 2],
+           out.strides()[r - 1], 0,          out.strides()[r - 3]};
+    if (apart) {
+        p.outer = out.size(0);
+        p.c.outer = out.strides()[0];
+    }
     p.scale = options.scale;
     p.has_residual = options.accumulate;
     if (p.has_residual) p.residual = p.c;
     p.label = label;
+    if (apart) return emit(recorder, p);
     const std::uint64_t batch = dy.rank() == 3 ? dy.size(0) : 1;
     if (batch != 1 && continues(dy) && continues(x)) {
         p.k *= batch;

@@ -18,6 +18,9 @@ struct Factor {
     PackedWeight packed;
     FeatureLayout in, out;
     const char* label;
+    /// Elements of W between the members of a batch of activations, each of which has one of its own; 0: one
+    /// for all. No bias then: it would have to differ from member to member.
+    std::uint64_t member_stride = 0;
 };
 
 /// Checks x (…, tokens, features) against `features` and the factor's type. `name` is x's in messages.
@@ -39,6 +42,7 @@ void multiply_factor(Recorder& recorder, const Tensor& out, const Tensor& x, con
                      bool transpose, const Epilogue& epilogue);
 /// out (blocks, out_block, in_block) = Σ_tokens dy_b ⊗ x_b. A batch of tokens in one piece is one long list
 /// of tokens; otherwise its members are accumulated one after the other in f32, or copied into one piece.
+/// With `out` (members, blocks, out_block, in_block) every member of the batch has a gradient of its own.
 void factor_gradient(Recorder& recorder, const Tensor& out, const Tensor& dy, const Tensor& x,
                      FeatureLayout dy_layout, FeatureLayout x_layout, const GradientOptions& options,
                      const char* label);
