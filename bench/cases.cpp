@@ -399,6 +399,22 @@ void add_vector_sparse(Catalogue& catalogue, DataType type) {
                                             }});
 }
 
+// Complex multiplies beside real ones of as many multiply-adds.
+void add_complex(Catalogue& catalogue) {
+    const auto add = [&](const char* operation, Job (*job)(Stream&, const Sizes&), const Sizes& s) {
+        catalogue.add(quick, {operation,
+                              to_string(DataType::complex64),
+                              size_of_product(s, Verb::forward),
+                              shape_of(s),
+                              {},
+                              [=](Stream& stream) { return job(stream, s); }});
+    };
+    add("matmul_complex", complex_dense, {512, 512, 512});
+    add("matmul_complex", complex_dense, {1024, 1024, 1024});
+    add("monarch_complex", complex_monarch, {1024, 1024, 1024, 32});
+    add("monarch_complex", complex_monarch, {64, 4096, 4096, 64});
+}
+
 // What cost grows with: tokens, features (with the square root's power of two of blocks), and blocks.
 void add_sweeps(Catalogue& catalogue) {
     constexpr DataType type = DataType::f32;
@@ -444,6 +460,7 @@ std::vector<Case> all_cases() {
         add_feed_forward(catalogue, type);
         add_vector_sparse(catalogue, type);
     }
+    add_complex(catalogue);
     add_sweeps(catalogue);
     return catalogue.take();
 }

@@ -10,7 +10,7 @@ using namespace detail;
 BlockDiagonal::BlockDiagonal(Tensor blocks) : weight(std::move(blocks)) {
     require(static_cast<bool>(weight), "weight: a null tensor");
     require_rank("weight", weight, 3);
-    require_floating("weight", weight);
+    require_number("weight", weight);
 }
 
 namespace {
@@ -41,7 +41,7 @@ void check_operands(const Recorder& recorder, const char* name, const Tensor& x,
 
 void check_gradient(const Recorder& recorder, const Tensor& dy, const Tensor& x, std::uint64_t blocks) {
     require_tensor(recorder, "dy", dy);
-    require_floating("dy", dy);
+    require_number("dy", dy);
     require(dy.rank() == 2 || dy.rank() == 3, "dy: shape {}, rank 2 or 3 is needed", to_string(dy.shape()));
     require_tensor(recorder, "x", x);
     require_type("x", x, dy.type());
@@ -102,7 +102,7 @@ BlockDiagonal weight_gradient(Recorder& recorder, const Tensor& dy, const Tensor
     check_gradient(recorder, dy, x, blocks);
     require(!options.accumulate,
             "accumulate: a new result has nothing to add to; use the form that takes out");
-    const BlockDiagonal out(empty(recorder, options.widen ? DataType::f32 : dy.type(),
+    const BlockDiagonal out(empty(recorder, result_type(dy.type(), options.widen),
                                   {blocks, dy.size(dy.rank() - 1) / blocks, x.size(x.rank() - 1) / blocks}));
     weight_gradient_into(recorder, out, dy, x, options);
     return out;
@@ -130,7 +130,7 @@ Tensor to_dense(Recorder& recorder, const BlockDiagonal& w) {
 BlockDiagonal extract(Recorder& recorder, const Tensor& dense, std::uint64_t blocks) {
     require_tensor(recorder, "dense", dense);
     require_rank("dense", dense, 2);
-    require_floating("dense", dense);
+    require_number("dense", dense);
     require(blocks > 0 && dense.size(0) % blocks == 0 && dense.size(1) % blocks == 0,
             "blocks: {} does not divide both sizes of dense {}", blocks, to_string(dense.shape()));
     const std::uint64_t q = dense.size(0) / blocks, p = dense.size(1) / blocks;

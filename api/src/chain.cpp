@@ -68,10 +68,6 @@ Tensor inner_sizes(const Tensor& w, std::size_t dimension, bool turn) {
     return turn ? blocks.transpose() : blocks;
 }
 
-bool is_real(DataType type) {
-    return type == DataType::f32 || type == DataType::f16 || type == DataType::bf16;
-}
-
 std::vector<Step> steps_of(const Chain& w) {
     std::vector<Step> steps;
     for (std::size_t i = 0; i < w.factors.size(); i += steps.back().count) {
@@ -80,7 +76,7 @@ std::vector<Step> steps_of(const Chain& w) {
         const Tensor &one = w.factors[i].weight, &two = w.factors[i + 1].weight;
         if (one.size(1) == 1 && two.size(0) == 1)
             steps.back() = {i, 2, Monarch(inner_sizes(one, 1, false), inner_sizes(two, 0, false)), false};
-        else if (one.size(0) == 1 && two.size(1) == 1 && is_real(w.type()))
+        else if (one.size(0) == 1 && two.size(1) == 1 && is_floating(w.type()))
             steps.back() = {i, 2, Monarch(inner_sizes(two, 1, true), inner_sizes(one, 0, true)), true};
     }
     return steps;
@@ -228,7 +224,7 @@ Chain weight_gradient(Recorder& recorder, const Tensor& dy, const Tensor& x, con
     check_chain(recorder, w);
     std::vector<FactorPattern> patterns;
     for (const KroneckerFactor& factor : w.factors) patterns.push_back(factor.pattern());
-    const Chain out = empty(recorder, options.widen ? DataType::f32 : w.type(), patterns);
+    const Chain out = empty(recorder, result_type(w.type(), options.widen), patterns);
     ChainGradients gradients;
     for (const KroneckerFactor& factor : out.factors) gradients.dw.push_back(factor.weight);
     backward_into(recorder, gradients, dy, x, w, {}, options);

@@ -25,6 +25,8 @@ inline std::string describe(const char* name, const Tensor& tensor) {
 /// Present, of an open device, and of the recorder's device.
 void require_tensor(const Recorder& recorder, const char* name, const Tensor& tensor);
 void require_floating(const char* name, const Tensor& tensor);
+/// Floating or complex: what dense, block-diagonal and Monarch multiplies compute with.
+void require_number(const char* name, const Tensor& tensor);
 void require_type(const char* name, const Tensor& tensor, DataType type);
 void require_rank(const char* name, const Tensor& tensor, std::size_t rank);
 void require_shape(const char* name, const Tensor& tensor, const Shape& shape);

@@ -91,6 +91,7 @@ void multiply_factor(Recorder& recorder, const Tensor& out, const Tensor& x, con
                                 w.strides()[1], w.strides()[2], factor.member_stride,
                                 w.strides()[0]};
         p.b = transpose ? weight : transposed(weight);
+        p.conjugate_b = transpose;
     }
     Tensor scratch;
     if (moves_afterwards(recorder, out, to, epilogue)) {
@@ -133,6 +134,7 @@ void factor_gradient(Recorder& recorder, const Tensor& out, const Tensor& dy, co
     p.k = dy.size(dy.rank() - 2);
     p.a = transposed(blocked(dy, dy_layout));
     p.b = blocked(x, x_layout);
+    p.conjugate_b = true;
     p.c = {out.buffer(),         out.type(), out.offset(),        out.strides()[r - 2],
            out.strides()[r - 1], 0,          out.strides()[r - 3]};
     if (apart) {

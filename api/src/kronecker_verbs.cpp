@@ -9,7 +9,7 @@ using namespace detail;
 KroneckerFactor::KroneckerFactor(Tensor blocks) : weight(std::move(blocks)) {
     require(static_cast<bool>(weight), "weight: a null tensor");
     require_rank("weight", weight, 4);
-    require_floating("weight", weight);
+    require_number("weight", weight);
 }
 
 namespace {
@@ -86,7 +86,7 @@ void weight_gradient_into(Recorder& recorder, const KroneckerFactor& out, const 
                           const GradientOptions& options) {
     require(static_cast<bool>(out.weight), "out: a null tensor");
     require_tensor(recorder, "dy", dy);
-    require_floating("dy", dy);
+    require_number("dy", dy);
     check_activations(recorder, "dy", dy, out.out_features(), "out", dy.type());
     check_activations(recorder, "x", x, out.in_features(), "out", dy.type());
     require_shape("x", x, with_features(dy, out.in_features()));
@@ -103,8 +103,8 @@ KroneckerFactor weight_gradient(Recorder& recorder, const Tensor& dy, const Tens
             "accumulate: a new result has nothing to add to; use the form that takes out");
     check_activations(recorder, "dy", dy, pattern.out_features(), "pattern", dy.type());
     check_activations(recorder, "x", x, pattern.in_features(), "pattern", dy.type());
-    const KroneckerFactor out(empty(recorder, options.widen ? DataType::f32 : dy.type(),
-                                    {pattern.a, pattern.d, pattern.b, pattern.c}));
+    const KroneckerFactor out(
+        empty(recorder, result_type(dy.type(), options.widen), {pattern.a, pattern.d, pattern.b, pattern.c}));
     weight_gradient_into(recorder, out, dy, x, options);
     return out;
 }

@@ -25,7 +25,7 @@ namespace {
 
 void check_matrix(const Recorder& recorder, const char* name, const Tensor& tensor) {
     require_tensor(recorder, name, tensor);
-    require_floating(name, tensor);
+    require_number(name, tensor);
     require(tensor.rank() == 2 || tensor.rank() == 3, "{}: shape {}, rank 2 or 3 is needed", name,
             to_string(tensor.shape()));
 }
@@ -72,6 +72,7 @@ Lowered lower(const Recorder& recorder, const char* x_name, const Tensor& x, con
     p.outer = batched ? batch : 1;
     p.a = matrix_view(x);
     p.b = transpose ? matrix_view(w) : transposed(matrix_view(w));
+    p.conjugate_b = transpose;
     p.label = transpose ? "matmul_transposed" : "matmul";
     out.shape = result_shape(batched, batch, p.m, p.n);
     // One weight for a batch of activations in one piece is a longer list of tokens.
@@ -125,6 +126,7 @@ Lowered lower_gradient(const Recorder& recorder, const Tensor& dy, const Tensor&
     p.outer = r == 3 ? batch : 1;
     p.a = transposed(matrix_view(dy));
     p.b = matrix_view(x);
+    p.conjugate_b = true;
     p.label = "weight_gradient";
     out.shape = result_shape(r == 3, batch, p.m, p.n);
     return out;

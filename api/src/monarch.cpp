@@ -15,7 +15,7 @@ Monarch::Monarch(Tensor first, Tensor second, OutputOrder output)
     for (const auto& [name, tensor] : {std::pair{"w1", &w1}, std::pair{"w2", &w2}}) {
         require(static_cast<bool>(*tensor), "{}: a null tensor", name);
         require_rank(name, *tensor, 3);
-        require_floating(name, *tensor);
+        require_number(name, *tensor);
     }
     require(w1.type() == w2.type(), "w2: type {}, w1 has {}; use convert()", to_string(w2.type()),
             to_string(w1.type()));
@@ -81,6 +81,8 @@ Tensor inner_backward(Recorder& recorder, const Tensor& dy, const Monarch& w) {
 // The same in whichever way is fastest. Checked operands.
 void multiply(Recorder& recorder, const Tensor& out, const Tensor& x, const Monarch& w, bool transpose,
               const Epilogue& epilogue) {
+    if (is_complex(x.type()))
+        return static_cast<void>(multiply_factors(recorder, out, x, w, transpose, epilogue));
     Tensor residual;
     const MonarchProblem problem = monarch_problem(out, x, w, transpose, epilogue, residual);
     if (auto* collector = dynamic_cast<ProblemCollector*>(&recorder)) {
@@ -224,7 +226,7 @@ Monarch weight_gradient(Recorder& recorder, const Tensor& dy, const Tensor& x, c
                         const GradientOptions& options) {
     require(!options.accumulate, "accumulate: a new result has nothing to add to; use backward_into");
     check_weights(recorder, w);
-    const DataType type = options.widen ? DataType::f32 : w.w1.type();
+    const DataType type = result_type(w.w1.type(), options.widen);
     const Monarch out(empty(recorder, type, w.w1.shape()), empty(recorder, type, w.w2.shape()), w.order);
     backward_into(recorder, {{}, out}, dy, x, w, {}, options);
     return out;

@@ -90,6 +90,7 @@ void record_plans(Recorder& recorder, const std::vector<MultiplyPlan>& plans) {
 
 void emit(Recorder& recorder, const MultiplyProblem& problem, const Tensor& out, const Tensor& residual) {
     if (problem.m == 0 || problem.n == 0 || problem.outer == 0 || problem.inner == 0) return;
+    if (is_complex(problem.b.type)) return emit_complex(recorder, problem, out, residual);
     if (auto* collector = dynamic_cast<ProblemCollector*>(&recorder)) return collector->add(problem);
     MultiplyProblem p = problem;
     Tensor zero;

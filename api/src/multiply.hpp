@@ -32,6 +32,7 @@ struct MultiplyProblem {
     // along its columns, else along k; b.column or b.row is then the values of a row, the other is unused.
     kernels::MatmulDirect::Weight weight = kernels::MatmulDirect::Weight::dense;
     bool contract_columns = true;  // k runs along the weight's columns
+    bool conjugate_b = false;      // B's elements are conjugated; nothing to real ones
     bool tile_codes = false;       // the metadata are codes of tiles (nibbles24.glsl)
     std::uint64_t metadata_word =
         0;  // first word of the metadata, from the buffer's start (B's, or A's list)
@@ -175,6 +176,10 @@ void record_plans(Recorder& recorder, const std::vector<MultiplyPlan>& plans);
 void emit(Recorder& recorder, const MultiplyProblem& problem, const Tensor& out = {},
           const Tensor& residual = {});
 
+/// The part of it for complex64 operands: real problems over the same memory (multiply_complex.cpp).
+void emit_complex(Recorder& recorder, const MultiplyProblem& problem, const Tensor& out,
+                  const Tensor& residual);
+
 /// Records one way to compute a problem.
 void record(Recorder& recorder, const MultiplyPlan& plan);
 
@@ -200,6 +205,8 @@ void require_apart(const Tensor& out, const Epilogue& epilogue, const char* name
 void require_result(const Recorder& recorder, const Tensor& out, const Shape& shape, DataType type);
 void require_result(const Recorder& recorder, const char* name, const Tensor& out, const Shape& shape,
                     DataType type);
+/// Of a product's new result. Throws where there is no wider one.
+[[nodiscard]] DataType result_type(DataType operand_type, bool widen);
 /// A new result of `shape` (…, tokens, features) in the epilogue's order and type.
 [[nodiscard]] Tensor new_result(Recorder& recorder, const Shape& shape, DataType operand_type,
                                 const Epilogue& epilogue);

@@ -51,6 +51,12 @@ Tensor set_epilogue(MultiplyProblem& problem, const Epilogue& epilogue, const Te
 void check_epilogue(const Recorder& recorder, const Epilogue& epilogue, const Tensor& out,
                     DataType operand_type) {
     const std::uint64_t features = out.size(out.rank() - 1);
+    if (is_complex(operand_type)) {
+        require(epilogue.activation == Activation::none, "activation: {}, none is needed for complex64",
+                to_string(epilogue.activation));
+        require(!epilogue.aux, "aux: a tensor, none is needed for complex64");
+        if (epilogue.bias) require_type("bias", epilogue.bias, operand_type);
+    }
     if (epilogue.bias) {
         require_tensor(recorder, "bias", epilogue.bias);
         require_shape("bias", epilogue.bias, Shape{features});
@@ -93,6 +99,7 @@ void require_result(const Recorder& recorder, const char* name, const Tensor& ou
                     DataType type) {
     require_tensor(recorder, name, out);
     require_shape(name, out, shape);
+    if (is_complex(type)) require_type(name, out, type);
     require(out.type() == type || out.type() == DataType::f32,
             "{}: type {}, {} or f32 is needed; use convert()", name, to_string(out.type()), to_string(type));
     require_no_self_overlap(name, out);
@@ -102,10 +109,15 @@ void require_result(const Recorder& recorder, const Tensor& out, const Shape& sh
     require_result(recorder, "out", out, shape, type);
 }
 
+DataType result_type(DataType operand_type, bool widen) {
+    require(!widen || !is_complex(operand_type), "widen: true, a product of complex64 has no f32 result");
+    return widen ? DataType::f32 : operand_type;
+}
+
 Tensor new_result(Recorder& recorder, const Shape& shape, DataType operand_type, const Epilogue& epilogue) {
     require(!epilogue.accumulate,
             "accumulate: a new result has nothing to add to; use the form that takes out");
-    const DataType type = epilogue.widen ? DataType::f32 : operand_type;
+    const DataType type = result_type(operand_type, epilogue.widen);
     if (epilogue.order == Order::token_major) return empty(recorder, type, shape);
     Shape swapped = shape;
     std::swap(swapped[shape.rank() - 2], swapped[shape.rank() - 1]);

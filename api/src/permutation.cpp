@@ -172,8 +172,11 @@ void permute_into(Recorder& recorder, const Tensor& out, const char* name, const
     }
     if (x.elements() == 0) return;
     if (p.is_stride()) return record_stride(recorder, out, x, p.a(), p.b());
-    check_reach(recorder, name, x);
-    record_gather(recorder, out, x, p.index());
+    const bool complex = is_complex(x.type());
+    check_reach(recorder, name, complex ? real(x) : x);
+    if (!complex) return record_gather(recorder, out, x, p.index());
+    record_gather(recorder, real(out), real(x), p.index());
+    record_gather(recorder, imag(out), imag(x), p.index());
 }
 
 Tensor permute(Recorder& recorder, const char* name, const Tensor& x, const Permutation& p) {

@@ -36,7 +36,7 @@ const Dtype dtypes[] = {
     {"I32", 32, DataType::i32},
     {"U32", 32, DataType::u32},
     {"F32", 32, DataType::f32},
-    {"C64", 64},
+    {"C64", 64, DataType::complex64},
     {"F64", 64},
     {"I64", 64},
     {"U64", 64},

@@ -18,6 +18,8 @@ const char* to_string(DataType type) noexcept {
             return "f16";
         case DataType::bf16:
             return "bf16";
+        case DataType::complex64:
+            return "complex64";
         case DataType::i32:
             return "i32";
         case DataType::u32:
@@ -209,6 +211,28 @@ Tensor Tensor::as_strided(const Shape& shape, const Shape& strides, std::uint64_
     return Tensor(buffer_, type_, shape, strides, offset_ + offset);
 }
 
+namespace {
+
+Tensor part(const Tensor& tensor, std::uint64_t index) {
+    require(static_cast<bool>(tensor), "tensor: a null tensor");
+    require(is_complex(tensor.type()), "tensor: type {}, complex64 is needed", to_string(tensor.type()));
+    Shape strides = tensor.strides();
+    for (std::size_t i = 0; i < strides.rank(); ++i) strides[i] *= 2;
+    // Nothing is at the place of an empty tensor, which may be the buffer's end.
+    if (tensor.elements() == 0) index = 0;
+    return Tensor(tensor.buffer(), DataType::f32, tensor.shape(), strides, 2 * tensor.offset() + index);
+}
+
+}  // namespace
+
+Tensor real(const Tensor& tensor) {
+    return part(tensor, 0);
+}
+
+Tensor imag(const Tensor& tensor) {
+    return part(tensor, 1);
+}
+
 namespace detail {
 
 void require_tensor(const Recorder& recorder, const char* name, const Tensor& tensor) {
@@ -219,6 +243,11 @@ void require_tensor(const Recorder& recorder, const char* name, const Tensor& te
 void require_floating(const char* name, const Tensor& tensor) {
     require(is_floating(tensor.type()), "{}: type {}, one of f32, f16, bf16 is needed", name,
             to_string(tensor.type()));
+}
+
+void require_number(const char* name, const Tensor& tensor) {
+    require(is_floating(tensor.type()) || is_complex(tensor.type()),
+            "{}: type {}, one of f32, f16, bf16, complex64 is needed", name, to_string(tensor.type()));
 }
 
 void require_type(const char* name, const Tensor& tensor, DataType type) {
@@ -328,7 +357,7 @@ bool may_overlap(const Tensor& a, const Tensor& b) {
         return false;
     // Windows of one matrix interleave in memory and are told apart exactly.
     const std::uint64_t size = size_of(a.type());
-    if (size != size_of(b.type())) return true;
+    if (size != size_of(b.type()) || (a_begin - b_begin) % size != 0) return true;
     const std::vector<Step> steps = common_steps(a, b);
     return !is_nested(steps) ||
            reaches(steps, steps.size(),
@@ -347,7 +376,7 @@ void require_no_self_overlap(const char* name, const Tensor& tensor) {
 }
 
 std::uint64_t operand_limit(const Capabilities& caps, Access access, DataType type) {
-    constexpr std::uint64_t max_offset = 1ull << 31;
+    const std::uint64_t max_offset = (1ull << 31) / std::max<std::uint64_t>(1, size_of(type) / 4);
     if (access == Access::address) return max_offset;
     // The binding starts at an aligned offset in front of the operand.
     std::uint64_t bytes =

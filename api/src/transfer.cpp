@@ -56,6 +56,10 @@ Box box_of(const Tensor& out, const Tensor& in) {
     return box;
 }
 
+bool converts(DataType from, DataType to) {
+    return from == to || (is_floating(from) && (is_floating(to) || is_complex(to)));
+}
+
 std::uint32_t bits_of(DataType type) {
     // Integers travel as words, like f32.
     return is_floating(type) ? static_cast<std::uint32_t>(type) : static_cast<std::uint32_t>(DataType::f32);
@@ -161,6 +165,10 @@ void record_box(Recorder& recorder, const Tensor& out, const Tensor& in, const B
 
 void record_convert(Recorder& recorder, const Tensor& out, const Tensor& in) {
     if (out.elements() == 0) return;
+    if (is_complex(out.type()) && !is_complex(in.type())) {
+        record_convert(recorder, real(out), in);
+        return fill_into(recorder, imag(out), 0.0);
+    }
     const Box box = box_of(out, in);
     const bool flat =
         box.dimensions.empty() ||
@@ -170,6 +178,10 @@ void record_convert(Recorder& recorder, const Tensor& out, const Tensor& in) {
         recorder.record(Copy{in.buffer(), out.buffer(), box.source * size, box.destination * size,
                              out.elements() * size});
         return;
+    }
+    if (is_complex(in.type())) {
+        record_convert(recorder, real(out), real(in));
+        return record_convert(recorder, imag(out), imag(in));
     }
     record_box(recorder, out, in, box);
 }
@@ -185,9 +197,8 @@ void upload_values(Stream& stream, const Tensor& out, std::span<const T> values,
         stream.upload(out.buffer(), out.offset() * size_of(type), std::as_bytes(values));
         return;
     }
-    require(is_floating(type) ? is_floating(out.type()) : out.type() == type,
-            "out: type {}, values of type {} cannot be converted to it", to_string(out.type()),
-            to_string(type));
+    require(converts(type, out.type()), "out: type {}, values of type {} cannot be converted to it",
+            to_string(out.type()), to_string(type));
     detail::require_no_self_overlap("out", out);
     const Tensor plain(stream.device(), type, out.shape());
     stream.upload(plain.buffer(), 0, std::as_bytes(values));
@@ -197,8 +208,8 @@ void upload_values(Stream& stream, const Tensor& out, std::span<const T> values,
 template <typename T>
 std::vector<T> download_values(Stream& stream, const Tensor& tensor, DataType type) {
     detail::require_tensor(stream, "tensor", tensor);
-    require(is_floating(type) ? is_floating(tensor.type()) : tensor.type() == type,
-            "tensor: type {} cannot be downloaded as {}", to_string(tensor.type()), to_string(type));
+    require(converts(tensor.type(), type), "tensor: type {} cannot be downloaded as {}",
+            to_string(tensor.type()), to_string(type));
     std::vector<T> values(tensor.elements());
     if (values.empty()) return values;
     Tensor plain = tensor;
@@ -223,9 +234,11 @@ void convert_into(Recorder& recorder, const Tensor& out, const Tensor& in) {
     detail::require_tensor(recorder, "out", out);
     detail::require_tensor(recorder, "in", in);
     detail::require_shape("out", out, in.shape());
-    require(in.type() == out.type() || (is_floating(in.type()) && is_floating(out.type())),
-            "out: type {}, {} can only be converted to {}", to_string(out.type()), to_string(in.type()),
-            is_floating(in.type()) ? "f32, f16 and bf16" : "itself");
+    require(converts(in.type(), out.type()), "out: type {}, {} can only be converted to {}",
+            to_string(out.type()), to_string(in.type()),
+            is_floating(in.type())  ? "f32, f16, bf16 and complex64"
+            : is_complex(in.type()) ? "itself; use real() and imag()"
+                                    : "itself");
     detail::require_no_self_overlap("out", out);
     detail::require_disjoint("out", out, "in", in);
     record_convert(recorder, out, in);
@@ -246,6 +259,13 @@ void fill_into(Recorder& recorder, const Tensor& out, double value) {
     detail::require_tensor(recorder, "out", out);
     detail::require_no_self_overlap("out", out);
     if (out.elements() == 0) return;
+    if (is_complex(out.type())) {
+        if (value == 0.0 && out.is_contiguous())
+            return fill_into(
+                recorder, Tensor(out.buffer(), DataType::f32, {2 * out.elements()}, 2 * out.offset()), 0.0);
+        fill_into(recorder, real(out), value);
+        return fill_into(recorder, imag(out), 0.0);
+    }
     const auto representable = [&](double low, double high) {
         require(value > low && value < high, "value: {} does not fit into {}", value, to_string(out.type()));
     };
@@ -298,6 +318,10 @@ void upload_into(Stream& stream, const Tensor& out, std::span<const std::int32_t
     upload_values(stream, out, values, DataType::i32);
 }
 
+void upload_into(Stream& stream, const Tensor& out, std::span<const std::complex<float>> values) {
+    upload_values(stream, out, values, DataType::complex64);
+}
+
 Tensor upload(Stream& stream, std::span<const float> values, const Shape& shape, DataType type) {
     const Tensor out(stream.device(), type, shape);
     upload_into(stream, out, values);
@@ -313,6 +337,11 @@ Tensor upload(Stream& stream, std::span<const std::int32_t> values, const Shape&
     upload_into(stream, out, values);
     return out;
 }
+Tensor upload(Stream& stream, std::span<const std::complex<float>> values, const Shape& shape) {
+    const Tensor out(stream.device(), DataType::complex64, shape);
+    upload_into(stream, out, values);
+    return out;
+}
 
 std::vector<float> download(Stream& stream, const Tensor& tensor) {
     return download_values<float>(stream, tensor, DataType::f32);
@@ -322,6 +351,9 @@ std::vector<std::uint32_t> download_u32(Stream& stream, const Tensor& tensor) {
 }
 std::vector<std::int32_t> download_i32(Stream& stream, const Tensor& tensor) {
     return download_values<std::int32_t>(stream, tensor, DataType::i32);
+}
+std::vector<std::complex<float>> download_complex(Stream& stream, const Tensor& tensor) {
+    return download_values<std::complex<float>>(stream, tensor, DataType::complex64);
 }
 
 }  // namespace danaus

@@ -286,7 +286,7 @@ TEST(Transfer, WrongInputIsNamedAndNothingIsRecorded) {
     expect_error(invalid, {"tensor", "f32", "u32"}, [&] { static_cast<void>(download_u32(stream, f)); });
     expect_error(invalid, {"tensor", "null"}, [&] { static_cast<void>(download(stream, {})); });
     expect_error(invalid, {"out", "(3, 2)", "(2, 3)"}, [&] { convert_into(stream, f.transpose(), f); });
-    expect_error(invalid, {"out", "i32", "f32, f16 and bf16"}, [&] { convert_into(stream, i, f); });
+    expect_error(invalid, {"out", "i32", "f32, f16, bf16 and complex64"}, [&] { convert_into(stream, i, f); });
     expect_error(invalid, {"out", "f32", "itself"}, [&] { convert_into(stream, f, i); });
     expect_error(invalid, {"out", "overlaps in"}, [&] { convert_into(stream, f, f); });
     expect_error(invalid, {"out", "more than once"}, [&] {

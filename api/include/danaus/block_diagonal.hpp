@@ -11,7 +11,7 @@ struct DANAUS_EXPORT BlockDiagonal {
     Tensor weight;
 
     BlockDiagonal() = default;
-    /// Throws Error(invalid_argument) unless `weight` has rank 3 and a floating type.
+    /// Throws Error(invalid_argument) unless `weight` has rank 3 and a floating type or complex64.
     explicit BlockDiagonal(Tensor weight);
 
     [[nodiscard]] std::uint64_t blocks() const { return weight.size(0); }
@@ -22,7 +22,8 @@ struct DANAUS_EXPORT BlockDiagonal {
 };
 
 /// y[K·q + Q] = Σ_c B_K[Q, c] · x[K·p + c].  x (…, tokens, k·p) → y (…, tokens, k·q), ranks 2 and 3.
-/// Types, strides, sizes and errors as for the dense matmul (matmul.hpp).
+/// Types, strides, sizes and errors as for the dense matmul (matmul.hpp), and so conjugates of complex64 in
+/// both gradients.
 [[nodiscard]] DANAUS_EXPORT Tensor matmul(Recorder& recorder, const Tensor& x, const BlockDiagonal& w,
                                           const Epilogue& epilogue = {});
 DANAUS_EXPORT void matmul_into(Recorder& recorder, const Tensor& out, const Tensor& x, const BlockDiagonal& w,

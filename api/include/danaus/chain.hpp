@@ -46,7 +46,7 @@ struct DANAUS_EXPORT KroneckerFactor {
     Tensor weight;  ///< (a, d, b, c)
 
     KroneckerFactor() = default;
-    /// Throws Error(invalid_argument) unless `weight` has rank 4 and a floating type.
+    /// Throws Error(invalid_argument) unless `weight` has rank 4 and a floating type or complex64.
     explicit KroneckerFactor(Tensor weight);
     /// (blocks, out_block, in_block, 1), of the same memory.
     explicit KroneckerFactor(const BlockDiagonal& w);
@@ -105,7 +105,8 @@ struct DANAUS_EXPORT Chain {
                                                              const Monarch& m2);
 
 /// y = A·x for every token.  x (…, tokens, a·c·d) → y (…, tokens, a·b·d), ranks 2 and 3. Types, strides,
-/// sizes and errors as for the dense matmul (matmul.hpp). No permutation is computed: blocks are strides.
+/// sizes and errors as for the dense matmul (matmul.hpp), and so conjugates of complex64 in gradients. No
+/// permutation is computed: blocks are strides.
 [[nodiscard]] DANAUS_EXPORT Tensor matmul(Recorder& recorder, const Tensor& x, const KroneckerFactor& w,
                                           const Epilogue& epilogue = {});
 DANAUS_EXPORT void matmul_into(Recorder& recorder, const Tensor& out, const Tensor& x,

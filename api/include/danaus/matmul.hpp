@@ -16,7 +16,8 @@ enum class Order : std::uint32_t { token_major, feature_major };
 /// What happens to a product before it is stored:
 ///   z = scale · x·Wᵀ + bias        aux ← z, when given
 ///   y = activation(z) + residual
-/// computed in f32 from the f32 accumulators. Null tensors are absent.
+/// computed in f32 from the f32 accumulators. Null tensors are absent. Of complex64 operands bias and
+/// residual are complex64, scale is real, and activation, aux and widen are refused.
 struct Epilogue {
     Tensor bias{};  ///< (out features); operand type or f32
     Activation activation = Activation::none;
@@ -30,7 +31,8 @@ struct Epilogue {
 
 /// y = x·Wᵀ, the forward multiply of a linear layer.
 ///   x (tokens, in) or (batch, tokens, in); W (out, in) or (batch, out, in)      → y (…, tokens, out)
-/// A W without batch dimension serves every batch. x and W have one floating type; y has that type or f32.
+/// A W without batch dimension serves every batch. x and W have one floating type; y has that type or f32. Or
+/// all of them are complex64: no conjugates here, conj(W) and conj(x) in the two gradients.
 /// Any strides, any size including 0 (an empty sum is 0, so the epilogue of 0 is stored). fp32 accumulation.
 /// Throws Error(invalid_argument) naming the argument, its shape or type, and what was expected; nothing is
 /// recorded then.
@@ -40,7 +42,8 @@ struct Epilogue {
 DANAUS_EXPORT void matmul_into(Recorder& recorder, const Tensor& out, const Tensor& x, const Tensor& w,
                                const Epilogue& epilogue = {});
 
-/// dx = dy·W, the input gradient of matmul.  dy (…, tokens, out), W (…, out, in) → dx (…, tokens, in).
+/// dx = dy·W, of complex64 dy·conj(W), the input gradient of matmul.  dy (…, tokens, out), W (…, out, in) →
+/// dx (…, tokens, in).
 [[nodiscard]] DANAUS_EXPORT Tensor matmul_transposed(Recorder& recorder, const Tensor& dy, const Tensor& w,
                                                      const Epilogue& epilogue = {});
 DANAUS_EXPORT void matmul_transposed_into(Recorder& recorder, const Tensor& out, const Tensor& dy,
@@ -53,8 +56,9 @@ struct GradientOptions {
     bool widen = false;       ///< an allocated result is f32 even if the operands are not
 };
 
-/// dW = dyᵀ·x, the weight gradient of matmul, summed over tokens. Of a batch every member has its own dW (as
-/// for weights of rank 3); for one weight under a batch, give dy and x reshaped to rank 2.
+/// dW = dyᵀ·x, of complex64 dyᵀ·conj(x), the weight gradient of matmul, summed over tokens. Of a batch every
+/// member has its own dW (as for weights of rank 3); for one weight under a batch, give dy and x reshaped to
+/// rank 2.
 ///   dy (…, tokens, out), x (…, tokens, in) → dW (…, out, in)
 [[nodiscard]] DANAUS_EXPORT Tensor weight_gradient(Recorder& recorder, const Tensor& dy, const Tensor& x,
                                                    const GradientOptions& options = {});

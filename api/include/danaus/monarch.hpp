@@ -27,7 +27,7 @@ struct DANAUS_EXPORT Monarch {
     OutputOrder order = OutputOrder::interleaved;
 
     Monarch() = default;
-    /// Throws Error(invalid_argument) unless both have rank 3, one floating type, and l·r = k·q.
+    /// Throws Error(invalid_argument) unless both have rank 3, one floating type or complex64, and l·r = k·q.
     Monarch(Tensor w1, Tensor w2, OutputOrder order = OutputOrder::interleaved);
 
     [[nodiscard]] std::uint64_t in_features() const { return w1.size(0) * w1.size(2); }
@@ -39,7 +39,8 @@ struct DANAUS_EXPORT Monarch {
 /// y = M·x for every token.  x (…, tokens, k·p) → y (…, tokens, s·l), ranks 2 and 3. When `inner` is given it
 /// receives t (…, tokens, k·q), which backward() can use again. t is rounded to the type of x, also where it
 /// never leaves the chip: without `inner` both factors may be one dispatch. Types, strides, sizes and errors
-/// as for the dense matmul (matmul.hpp).
+/// as for the dense matmul (matmul.hpp), and so conjugates: of complex64 the gradients below have conj(w1),
+/// conj(w2), conj(t) and conj(x) for w1, w2, t and x.
 [[nodiscard]] DANAUS_EXPORT Tensor matmul(Recorder& recorder, const Tensor& x, const Monarch& w,
                                           const Epilogue& epilogue = {}, Tensor* inner = nullptr);
 DANAUS_EXPORT void matmul_into(Recorder& recorder, const Tensor& out, const Tensor& x, const Monarch& w,

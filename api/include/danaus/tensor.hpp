@@ -7,6 +7,7 @@
 #include <danaus/runtime/stream.hpp>
 
 #include <array>
+#include <complex>
 #include <cstddef>
 #include <cstdint>
 #include <initializer_list>
@@ -17,14 +18,21 @@
 namespace danaus {
 
 /// Element types. f16 is IEEE 754 binary16, bf16 is bfloat16; both are stored packed, two to a 32-bit word,
-/// and computed in f32. The values are those of the shaders' type constants.
-enum class DataType : std::uint32_t { f32 = 0, f16 = 1, bf16 = 2, i32 = 3, u32 = 4 };
+/// and computed in f32. complex64 is two f32, real and imaginary part side by side, as std::complex<float>:
+/// multiplies by dense, block-diagonal and Monarch matrices, their gradients and what moves elements take it,
+/// all else refuses it by name. The values are those of the shaders' type constants; no shader knows
+/// complex64.
+enum class DataType : std::uint32_t { f32 = 0, f16 = 1, bf16 = 2, i32 = 3, u32 = 4, complex64 = 5 };
 
 [[nodiscard]] constexpr std::uint64_t size_of(DataType type) noexcept {
-    return type == DataType::f16 || type == DataType::bf16 ? 2 : 4;
+    return type == DataType::f16 || type == DataType::bf16 ? 2 : type == DataType::complex64 ? 8 : 4;
 }
+/// f32, f16 and bf16; complex64 is not among them.
 [[nodiscard]] constexpr bool is_floating(DataType type) noexcept {
     return type == DataType::f32 || type == DataType::f16 || type == DataType::bf16;
+}
+[[nodiscard]] constexpr bool is_complex(DataType type) noexcept {
+    return type == DataType::complex64;
 }
 [[nodiscard]] DANAUS_EXPORT const char* to_string(DataType type) noexcept;
 
@@ -114,37 +122,51 @@ private:
     std::uint64_t offset_ = 0;
 };
 
+/// The real or imaginary parts of a complex64 tensor: views of the same memory as f32 with doubled strides,
+/// to be read or written. Throws Error(invalid_argument) for any other type.
+[[nodiscard]] DANAUS_EXPORT Tensor real(const Tensor& tensor);
+[[nodiscard]] DANAUS_EXPORT Tensor imag(const Tensor& tensor);
+
 /// A new contiguous tensor from the recorder's memory.
 [[nodiscard]] DANAUS_EXPORT Tensor empty(Recorder& recorder, DataType type, const Shape& shape);
 
 /// Copies `values` (row-major) to the device and returns them as a tensor of `type`; floating types other
-/// than f32 are rounded to nearest even on the device. The values are taken before the call returns.
+/// than f32 are rounded to nearest even on the device, complex64 gets them as real parts beside imaginary
+/// zeros. The values are taken before the call returns.
 [[nodiscard]] DANAUS_EXPORT Tensor upload(Stream& stream, std::span<const float> values, const Shape& shape,
                                           DataType type = DataType::f32);
 [[nodiscard]] DANAUS_EXPORT Tensor upload(Stream& stream, std::span<const std::uint32_t> values,
                                           const Shape& shape);
 [[nodiscard]] DANAUS_EXPORT Tensor upload(Stream& stream, std::span<const std::int32_t> values,
                                           const Shape& shape);
+[[nodiscard]] DANAUS_EXPORT Tensor upload(Stream& stream, std::span<const std::complex<float>> values,
+                                          const Shape& shape);
 /// The same into an existing tensor of any strides.
 DANAUS_EXPORT void upload_into(Stream& stream, const Tensor& out, std::span<const float> values);
 DANAUS_EXPORT void upload_into(Stream& stream, const Tensor& out, std::span<const std::uint32_t> values);
 DANAUS_EXPORT void upload_into(Stream& stream, const Tensor& out, std::span<const std::int32_t> values);
+DANAUS_EXPORT void upload_into(Stream& stream, const Tensor& out,
+                               std::span<const std::complex<float>> values);
 
 /// Waits for the work recorded on `stream` and returns the elements row-major; f16 and bf16 are widened.
 [[nodiscard]] DANAUS_EXPORT std::vector<float> download(Stream& stream, const Tensor& tensor);
 [[nodiscard]] DANAUS_EXPORT std::vector<std::uint32_t> download_u32(Stream& stream, const Tensor& tensor);
 [[nodiscard]] DANAUS_EXPORT std::vector<std::int32_t> download_i32(Stream& stream, const Tensor& tensor);
+/// Of complex64.
+[[nodiscard]] DANAUS_EXPORT std::vector<std::complex<float>> download_complex(Stream& stream,
+                                                                              const Tensor& tensor);
 
-/// out[i] = in[i], converted to the type of `out` (floating types into each other, rounded to nearest even;
-/// i32 and u32 into themselves). Any strides on either side; `out` must not overlap `in`.
-/// Throws Error(invalid_argument) when shapes differ or the types cannot be converted.
+/// out[i] = in[i], converted to the type of `out` (floating types into each other, rounded to nearest even,
+/// and into complex64 with imaginary parts of 0; all others into themselves). Any strides on either side;
+/// `out` must not overlap `in`. Throws Error(invalid_argument) when shapes differ or the types cannot be
+/// converted.
 DANAUS_EXPORT void convert_into(Recorder& recorder, const Tensor& out, const Tensor& in);
 /// A contiguous copy of `in` as `type`.
 [[nodiscard]] DANAUS_EXPORT Tensor convert(Recorder& recorder, const Tensor& in, DataType type);
 /// A contiguous copy of `in`.
 [[nodiscard]] DANAUS_EXPORT Tensor contiguous(Recorder& recorder, const Tensor& in);
-/// Every element of `out` becomes `value`. For i32 and u32 its fraction is dropped; Error(invalid_argument)
-/// when it does not fit then.
+/// Every element of `out` becomes `value`, of complex64 with an imaginary part of 0. For i32 and u32 its
+/// fraction is dropped; Error(invalid_argument) when it does not fit then.
 DANAUS_EXPORT void fill_into(Recorder& recorder, const Tensor& out, double value);
 
 }  // namespace danaus
