@@ -2,6 +2,8 @@
 #include "check.hpp"
 #include "kronecker.hpp"
 
+#include <algorithm>
+
 namespace danaus {
 
 using namespace detail;

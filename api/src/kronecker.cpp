@@ -3,7 +3,6 @@
 #include "check.hpp"
 
 #include <algorithm>
-#include <numeric>
 
 namespace danaus::detail {
 namespace {

@@ -7,7 +7,6 @@
 #include <cmath>
 #include <limits>
 #include <random>
-#include <type_traits>
 
 #include <fmt/ranges.h>
 
