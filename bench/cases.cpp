@@ -269,6 +269,16 @@ void add_layers(Catalogue& catalogue, DataType type) {
                            Verb::forward, s);
         catalogue.multiply(quick, "monarch_beside_blocks", monarch_beside_blocks, type, Verb::forward, s);
     }
+    for (const std::uint64_t tokens : {1u, 256u})
+        for (const auto& [n, blocks] : {std::pair{1024u, 4u}, std::pair{1024u, 32u}, std::pair{4096u, 16u}}) {
+            const Tags& suite = n == 1024 ? quick : full;
+            const Tags tags = tokens == 1 ? with(suite, "decode") : suite;
+            catalogue.multiply(tags, "sparse_monarch", sparse_monarch, type, Verb::forward,
+                               {tokens, n, n, blocks});
+            if (tokens > 1)
+                catalogue.multiply(tags, "sparse_monarch", sparse_monarch, type, Verb::transposed,
+                                   {tokens, n, n, blocks});
+        }
     catalogue.monarch(quick, type, {256, 1024, 1024, 32});
     catalogue.monarch(quick, type, {1024, 1024, 1024, 16});
     catalogue.monarch(quick, type, {1024, 1024, 1024, 32}, Verb::transposed);

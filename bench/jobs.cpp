@@ -272,6 +272,33 @@ Job sparse24(Stream& stream, DataType type, const Sizes& s, Verb verb) {
     return job;
 }
 
+Job sparse_monarch(Stream& stream, DataType type, const Sizes& s, Verb verb) {
+    Job job = monarch(stream, type, s, verb);
+    const Tensor x = job.operands[0].tensor, y = job.operands[4].tensor;
+    const Monarch dense(job.operands[1].tensor, job.operands[2].tensor);
+    const Shape &first = dense.w1.shape(), &second = dense.w2.shape();
+    const SparseMonarch24 w(Sparse24(stream.device(), type, first), Sparse24(stream.device(), type, second));
+    job.prepare = [=](Recorder& recorder) { compress_by_magnitude_into(recorder, w, dense); };
+    job.record = [=](Recorder& recorder) {
+        if (verb == Verb::forward) matmul_into(recorder, y, x, w);
+        if (verb == Verb::transposed) matmul_transposed_into(recorder, x, y, w);
+    };
+    job.multiply_adds /= 2;
+    job.bytes = (x.elements() + y.elements()) * size_of(type) + w.bytes();
+    job.oracle = [multiply = job.oracle, p = first[2], r = second[2]](Values& operands) {
+        prune(operands[1], p);
+        prune(operands[2], r);
+        multiply(operands);
+    };
+    job.yardstick = {};
+    const Tensor own(stream.device(), type, (verb == Verb::forward ? y : x).shape());
+    job.rival = {"the Monarch matrix", [=](Recorder& recorder) {
+                     if (verb == Verb::forward) matmul_into(recorder, own, x, dense);
+                     if (verb == Verb::transposed) matmul_transposed_into(recorder, own, y, dense);
+                 }};
+    return job;
+}
+
 Job permutation(Stream& stream, DataType type, const Sizes& s, std::uint64_t a) {
     Job job;
     job.operands = {on_device(Role::input, stream, type, {s.tokens, s.in}),

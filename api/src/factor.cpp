@@ -77,7 +77,7 @@ Tensor new_inner(Recorder& recorder, const Tensor& x, std::uint64_t features) {
 void multiply_factor(Recorder& recorder, const Tensor& out, const Tensor& x, const Factor& factor,
                      bool transpose, const Epilogue& epilogue) {
     const Tensor& w = factor.weight;
-    const Shape& shape = w ? w.shape() : factor.packed.shape();
+    const Shape& shape = w ? w.shape() : factor.stored ? factor.stored->shape : factor.packed.shape();
     const FeatureLayout from = transpose ? factor.out : factor.in, to = transpose ? factor.in : factor.out;
     MultiplyProblem p;
     p.inner = shape[0];
@@ -92,6 +92,8 @@ void multiply_factor(Recorder& recorder, const Tensor& out, const Tensor& x, con
                                 w.strides()[0]};
         p.b = transpose ? weight : transposed(weight);
         p.conjugate_b = transpose;
+    } else if (factor.stored) {
+        set_weight24(p, *factor.stored, transpose);
     }
     Tensor scratch;
     if (moves_afterwards(recorder, out, to, epilogue)) {
@@ -107,7 +109,7 @@ void multiply_factor(Recorder& recorder, const Tensor& out, const Tensor& x, con
     p.label = factor.label;
     const std::uint64_t features = p.n;
     const Tensor residual = set_epilogue(p, epilogue, out, to.element, to.block);
-    if (!w)
+    if (factor.packed)
         p = with_packed(
             p, factor.packed.data(),
             {factor.packed.panel_rows(), factor.packed.panel_depth(), factor.packed.data().type()});

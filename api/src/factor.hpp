@@ -2,8 +2,11 @@
 #pragma once
 
 #include "multiply.hpp"
+#include "stored24.hpp"
 
 #include <danaus/packed.hpp>
+
+#include <optional>
 
 namespace danaus::detail {
 
@@ -12,7 +15,8 @@ struct FeatureLayout {
     std::uint64_t block, element;
 };
 
-/// y_b = W_b·x_b for every token and block, W (blocks, out_block, in_block), plain or packed.
+/// y_b = W_b·x_b for every token and block, W (blocks, out_block, in_block), plain, packed or 2:4: one of
+/// `weight`, `packed` and `stored`.
 struct Factor {
     Tensor weight;
     PackedWeight packed;
@@ -21,6 +25,7 @@ struct Factor {
     /// Elements of W between the members of a batch of activations, each of which has one of its own; 0: one
     /// for all. No bias then: it would have to differ from member to member.
     std::uint64_t member_stride = 0;
+    std::optional<Stored24> stored{};
 };
 
 /// Checks x (…, tokens, features) against `features` and the factor's type. `name` is x's in messages.

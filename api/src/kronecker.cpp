@@ -86,7 +86,7 @@ void multiply_kronecker(Recorder& recorder, const Tensor& out, const Tensor& x, 
     if (out.elements() == 0) return;
     const char* const label = label_of(transpose);
     if (d == 1)
-        multiply_factor(recorder, out, x, {w.weight.select(1, 0), {}, {p.c, 1}, {p.b, 1}, label}, transpose,
+        multiply_factor(recorder, out, x, {w.weight.select(1, 0), {}, {c, 1}, {b, 1}, label}, transpose,
                         epilogue);
     else if (a == 1)
         multiply_factor(recorder, out, x, {w.weight.select(0, 0), {}, {1, d}, {1, d}, label}, transpose,

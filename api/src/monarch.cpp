@@ -1,8 +1,8 @@
 #include "check.hpp"
-#include "factor.hpp"
 #include "monarch_fused.hpp"
 #include "monarch_lanes.hpp"
 #include "tuning.hpp"
+#include "two_factors.hpp"
 
 #include <danaus/monarch.hpp>
 
@@ -19,70 +19,33 @@ Monarch::Monarch(Tensor first, Tensor second, OutputOrder output)
     }
     require(w1.type() == w2.type(), "w2: type {}, w1 has {}; use convert()", to_string(w2.type()),
             to_string(w1.type()));
-    require(w1.size(0) * w1.size(1) == w2.size(0) * w2.size(2),
-            "w2: shape {} takes {} features, w1 {} makes {}", to_string(w2.shape()), w2.size(0) * w2.size(2),
-            to_string(w1.shape()), w1.size(0) * w1.size(1));
+    require_chained(w1.shape(), w2.shape());
 }
 
 namespace {
 
-Factor first(const Monarch& w) {
-    return {w.w1, {}, {w.w1.size(2), 1}, {w.w1.size(1), 1}, "monarch_first"};
-}
-// Block L, element R at R·l + L: the stride permutations are the strides.
-FeatureLayout interleaved(const Monarch& w) {
-    return {1, w.w2.size(0)};
-}
-FeatureLayout output_layout(const Monarch& w) {
-    return w.order == OutputOrder::blocked ? FeatureLayout{w.w2.size(1), 1} : interleaved(w);
-}
-Factor second(const Monarch& w) {
-    return {w.w2, {}, interleaved(w), output_layout(w), "monarch_second"};
-}
-
-void check_weights(const Recorder& recorder, const Monarch& w) {
+TwoFactors factors_of(const Recorder& recorder, const Monarch& w) {
     require_tensor(recorder, "w1", w.w1);
     require_tensor(recorder, "w2", w.w2);
     require(w.order == OutputOrder::interleaved || w.order == OutputOrder::blocked,
             "order: {} is none of the known ones", static_cast<std::uint32_t>(w.order));
-}
-
-void check_input(const Recorder& recorder, const Tensor& x, const Monarch& w) {
-    check_weights(recorder, w);
-    check_activations(recorder, "x", x, w.in_features(), "the Monarch matrix", w.w1.type());
-}
-
-void check_output_gradient(const Recorder& recorder, const Tensor& dy, const Monarch& w) {
-    check_weights(recorder, w);
-    check_activations(recorder, "dy", dy, w.out_features(), "the Monarch matrix", w.w1.type());
-}
-
-void check_result(const Recorder& recorder, const Tensor& out, const char* name, const Tensor& x,
-                  const Monarch& w, std::uint64_t features, const Epilogue& epilogue) {
-    require_result(recorder, out, with_features(x, features), x.type());
-    check_epilogue(recorder, epilogue, out, x.type());
-    require_apart(out, epilogue, name, x);
-    require_apart(out, epilogue, "w1", w.w1);
-    require_apart(out, epilogue, "w2", w.w2);
-}
-
-Tensor inner_forward(Recorder& recorder, const Tensor& x, const Monarch& w) {
-    const Tensor t = new_inner(recorder, x, w.inner_features());
-    multiply_factor(recorder, t, x, first(w), false, {});
-    return t;
-}
-
-Tensor inner_backward(Recorder& recorder, const Tensor& dy, const Monarch& w) {
-    const Tensor dt = new_inner(recorder, dy, w.inner_features());
-    multiply_factor(recorder, dt, dy, second(w), true, {});
-    return dt;
+    const Shape &first = w.w1.shape(), &second = w.w2.shape();
+    const FeatureLayout in = interleaved(second),
+                        out = w.order == OutputOrder::blocked ? FeatureLayout{second[1], 1} : in;
+    return {{w.w1, {}, {first[2], 1}, {first[1], 1}, "monarch_first"},
+            {w.w2, {}, in, out, "monarch_second"},
+            first,
+            second,
+            w.w1.type(),
+            "the Monarch matrix"};
 }
 
 // The same in whichever way is fastest. Checked operands.
 void multiply(Recorder& recorder, const Tensor& out, const Tensor& x, const Monarch& w, bool transpose,
               const Epilogue& epilogue) {
     if (is_complex(x.type()))
-        return static_cast<void>(multiply_factors(recorder, out, x, w, transpose, epilogue));
+        return static_cast<void>(
+            multiply_factors(recorder, out, x, factors_of(recorder, w), transpose, epilogue));
     Tensor residual;
     const MonarchProblem problem = monarch_problem(out, x, w, transpose, epilogue, residual);
     if (auto* collector = dynamic_cast<ProblemCollector*>(&recorder)) {
@@ -105,14 +68,7 @@ void detail::multiply_apart(Recorder& recorder, const Tensor& out, const Tensor&
     if (lanes && lanes_pay(problem, device.capabilities(), device.access()) && !residual &&
         !dynamic_cast<ProblemCollector*>(&recorder))
         return record(recorder, *lanes);
-    static_cast<void>(multiply_factors(recorder, out, x, w, transpose, epilogue));
-}
-
-Tensor detail::multiply_factors(Recorder& recorder, const Tensor& out, const Tensor& x, const Monarch& w,
-                                bool transpose, const Epilogue& epilogue) {
-    Tensor t = transpose ? inner_backward(recorder, x, w) : inner_forward(recorder, x, w);
-    multiply_factor(recorder, out, t, transpose ? first(w) : second(w), transpose, epilogue);
-    return t;
+    static_cast<void>(multiply_factors(recorder, out, x, factors_of(recorder, w), transpose, epilogue));
 }
 
 MonarchProblem detail::monarch_problem(const Tensor& out, const Tensor& x, const Monarch& w, bool transpose,
@@ -148,17 +104,18 @@ MonarchProblem detail::monarch_problem(const Tensor& out, const Tensor& x, const
 
 void matmul_into(Recorder& recorder, const Tensor& out, const Tensor& x, const Monarch& w,
                  const Epilogue& epilogue, Tensor* inner) {
-    check_input(recorder, x, w);
-    check_result(recorder, out, "x", x, w, w.out_features(), epilogue);
+    const TwoFactors factors = factors_of(recorder, w);
+    check_features(recorder, x, factors, false);
+    check_product(recorder, out, x, factors, false, epilogue);
     if (inner)
-        *inner = multiply_factors(recorder, out, x, w, false, epilogue);
+        *inner = multiply_factors(recorder, out, x, factors, false, epilogue);
     else
         multiply(recorder, out, x, w, false, epilogue);
 }
 
 Tensor matmul(Recorder& recorder, const Tensor& x, const Monarch& w, const Epilogue& epilogue,
               Tensor* inner) {
-    check_input(recorder, x, w);
+    check_features(recorder, x, factors_of(recorder, w), false);
     const Tensor out = new_result(recorder, with_features(x, w.out_features()), x.type(), epilogue);
     matmul_into(recorder, out, x, w, epilogue, inner);
     return out;
@@ -166,13 +123,14 @@ Tensor matmul(Recorder& recorder, const Tensor& x, const Monarch& w, const Epilo
 
 void matmul_transposed_into(Recorder& recorder, const Tensor& out, const Tensor& dy, const Monarch& w,
                             const Epilogue& epilogue) {
-    check_output_gradient(recorder, dy, w);
-    check_result(recorder, out, "dy", dy, w, w.in_features(), epilogue);
+    const TwoFactors factors = factors_of(recorder, w);
+    check_features(recorder, dy, factors, true);
+    check_product(recorder, out, dy, factors, true, epilogue);
     multiply(recorder, out, dy, w, true, epilogue);
 }
 
 Tensor matmul_transposed(Recorder& recorder, const Tensor& dy, const Monarch& w, const Epilogue& epilogue) {
-    check_output_gradient(recorder, dy, w);
+    check_features(recorder, dy, factors_of(recorder, w), true);
     const Tensor out = new_result(recorder, with_features(dy, w.in_features()), dy.type(), epilogue);
     matmul_transposed_into(recorder, out, dy, w, epilogue);
     return out;
@@ -180,52 +138,13 @@ Tensor matmul_transposed(Recorder& recorder, const Tensor& dy, const Monarch& w,
 
 void backward_into(Recorder& recorder, const MonarchGradients& out, const Tensor& dy, const Tensor& x,
                    const Monarch& w, const Tensor& inner, const GradientOptions& options) {
-    check_output_gradient(recorder, dy, w);
-    check_input(recorder, x, w);
-    require_shape("dy", dy, with_features(x, w.out_features()));
-    if (inner) {
-        require_tensor(recorder, "inner", inner);
-        require_shape("inner", inner, with_features(x, w.inner_features()));
-        require_type("inner", inner, x.type());
-    }
-    if (out.dx) check_result(recorder, out.dx, "dy", dy, w, w.in_features(), {});
-    struct Gradient {
-        const char* name;
-        const Tensor &gradient, &weight;
-    };
-    for (const auto& [name, gradient, weight] :
-         {Gradient{"dw.w1", out.dw.w1, w.w1}, Gradient{"dw.w2", out.dw.w2, w.w2}}) {
-        if (!gradient) continue;
-        require_result(recorder, name, gradient, weight.shape(), x.type());
-        for (const auto& [other, tensor] :
-             {std::pair{"dy", &dy}, std::pair{"x", &x}, std::pair{"inner", &inner}, std::pair{"w1", &w.w1},
-              std::pair{"w2", &w.w2}, std::pair{"dx", &out.dx}})
-            require_disjoint(name, gradient, other, *tensor);
-    }
-    require_disjoint("dw.w1", out.dw.w1, "dw.w2", out.dw.w2);
-    // dx is written last, when x and inner have been read.
-
-    if (out.dw.w2) {
-        const Tensor t = inner ? inner : inner_forward(recorder, x, w);
-        factor_gradient(recorder, out.dw.w2, dy, t, output_layout(w), interleaved(w), options,
-                        "monarch_second_gradient");
-    }
-    if (!out.dx && !out.dw.w1) return;
-    const Tensor dt = inner_backward(recorder, dy, w);
-    if (out.dw.w1)
-        factor_gradient(recorder, out.dw.w1, dt, x, {w.w1.size(1), 1}, {w.w1.size(2), 1}, options,
-                        "monarch_first_gradient");
-    if (out.dx) {
-        Epilogue epilogue;
-        epilogue.scale = options.scale;
-        multiply_factor(recorder, out.dx, dt, first(w), true, epilogue);
-    }
+    differentiate_factors(recorder, out, dy, x, factors_of(recorder, w), inner, options);
 }
 
 Monarch weight_gradient(Recorder& recorder, const Tensor& dy, const Tensor& x, const Monarch& w,
                         const GradientOptions& options) {
     require(!options.accumulate, "accumulate: a new result has nothing to add to; use backward_into");
-    check_weights(recorder, w);
+    static_cast<void>(factors_of(recorder, w));
     const DataType type = result_type(w.w1.type(), options.widen);
     const Monarch out(empty(recorder, type, w.w1.shape()), empty(recorder, type, w.w2.shape()), w.order);
     backward_into(recorder, {{}, out}, dy, x, w, {}, options);
@@ -238,23 +157,17 @@ Permutation output_permutation(const Monarch& w) {
 }
 
 Tensor to_blocked(Recorder& recorder, const Tensor& features, const Monarch& w) {
-    check_weights(recorder, w);
+    static_cast<void>(factors_of(recorder, w));
     return matmul(recorder, features, output_permutation(w));
 }
 
 Tensor to_interleaved(Recorder& recorder, const Tensor& features, const Monarch& w) {
-    check_weights(recorder, w);
+    static_cast<void>(factors_of(recorder, w));
     return matmul_transposed(recorder, features, output_permutation(w));
 }
 
 Tensor to_dense(Recorder& recorder, const Monarch& w) {
-    check_weights(recorder, w);
-    const Tensor dense = empty(recorder, w.w1.type(), {w.out_features(), w.in_features()});
-    if (dense.elements() == 0) return dense;
-    // Column j of the matrix is M·e_j, and the first factor of e_j is a row of its dense form transposed.
-    const Tensor t = to_dense(recorder, BlockDiagonal(w.w1)).transpose();
-    multiply_factor(recorder, dense.transpose(), t, second(w), false, {});
-    return dense;
+    return dense_of_factors(recorder, factors_of(recorder, w), w.w1);
 }
 
 }  // namespace danaus

@@ -33,11 +33,7 @@ struct MonarchProblem {
 /// first is put into `residual` (set_epilogue).
 [[nodiscard]] MonarchProblem monarch_problem(const Tensor& out, const Tensor& x, const Monarch& w,
                                              bool transpose, const Epilogue& epilogue, Tensor& residual);
-/// The same, one factor after the other; returns what is between them.
-Tensor multiply_factors(Recorder& recorder, const Tensor& out, const Tensor& x, const Monarch& w,
-                        bool transpose, const Epilogue& epilogue);
-
-/// Likewise, in whichever way rules like best.
+/// The same, one factor after the other, in whichever way rules like best.
 void multiply_apart(Recorder& recorder, const Tensor& out, const Tensor& x, const Monarch& w, bool transpose,
                     const Epilogue& epilogue);
 

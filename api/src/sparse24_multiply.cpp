@@ -14,18 +14,8 @@ CompressedShape shape_of(const Stored24& a) {
 }
 
 MultiplyProblem lower(const Tensor& out, const Tensor& x, const Stored24& a, bool transpose) {
-    const std::size_t r = a.shape.rank();
-    const std::uint64_t rows = a.shape[r - 2], cols = a.shape[r - 1];
-    const std::uint64_t row_values = a.values.size(r - 1);
     MultiplyProblem p = product_of(out, x, shape_of(a), transpose);
-    p.weight = kernels::MatmulDirect::Weight::sparse24;
-    p.tile_codes = a.tile_codes;
-    p.contract_columns = !transpose;
-    p.k = transpose ? rows : cols;
-    p.b = {a.values.buffer(), a.values.type(), a.values.offset(), 0, 0, 0, r == 3 ? rows * row_values : 0};
-    (transpose ? p.b.row : p.b.column) = row_values;
-    p.metadata_word = a.places.offset();
-    p.metadata_words = a.places.elements();
+    set_weight24(p, a, transpose);
     p.label = a.tile_codes ? (transpose ? "tile_sparse24_matmul_transposed" : "tile_sparse24_matmul")
                            : (transpose ? "sparse24_matmul_transposed" : "sparse24_matmul");
     return p;

@@ -68,6 +68,19 @@ void check_mask_out(const Recorder& recorder, const Stored24& out, const Tensor&
     require_disjoint("out", out, "mask", mask);
 }
 
+void set_weight24(MultiplyProblem& p, const Stored24& a, bool transpose) {
+    const std::size_t r = a.shape.rank();
+    const std::uint64_t rows = a.shape[r - 2], cols = a.shape[r - 1], row_values = a.values.size(r - 1);
+    p.weight = kernels::MatmulDirect::Weight::sparse24;
+    p.tile_codes = a.tile_codes;
+    p.contract_columns = !transpose;
+    p.k = transpose ? rows : cols;
+    p.b = {a.values.buffer(), a.values.type(), a.values.offset(), 0, 0, 0, r == 3 ? rows * row_values : 0};
+    (transpose ? p.b.row : p.b.column) = row_values;
+    p.metadata_word = a.places.offset();
+    p.metadata_words = a.places.elements();
+}
+
 namespace {
 
 // Pieces (values, places, dense) that one dispatch reaches.

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "check.hpp"
+#include "multiply.hpp"
 
 #include <danaus/tile_sparse24.hpp>
 
@@ -42,6 +43,9 @@ void check_compress(const Recorder& recorder, const char* name, const Stored24& 
                     const Tensor& w);
 /// Throws unless `mask` may be written beside `out`, or is null.
 void check_mask_out(const Recorder& recorder, const Stored24& out, const Tensor& w, const Tensor& mask);
+
+/// The weight of a product x·Aᵀ, or transposed x·A, and its contraction; blocks are the inner batch.
+void set_weight24(MultiplyProblem& problem, const Stored24& a, bool transpose);
 
 /// The dense matrix.
 void expand24(Recorder& recorder, const Tensor& out, const Stored24& a);

@@ -27,6 +27,7 @@
 #include <danaus/soft_threshold.hpp>
 #include <danaus/sparse24.hpp>
 #include <danaus/sparse24_formats.hpp>
+#include <danaus/sparse_monarch.hpp>
 #include <danaus/sparse_weight24.hpp>
 #include <danaus/tensor.hpp>
 #include <danaus/tile_sparse24.hpp>
