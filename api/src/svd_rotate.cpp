@@ -173,8 +173,8 @@ void rotate_wide(Recorder& recorder, const Decomposition& d, const SvdOptions& o
         packet.kernel = kernel.kernel();
         packet.grid = {narrow32(std::clamp<std::uint64_t>(d.work.elements() / (16 * d.local_size), 1, 16384)),
                        1, 1};
-        packet.operands[0] = operand(d.work, widen ? Touch::read : Touch::write);
-        packet.operands[1] = operand(wide, widen ? Touch::write : Touch::read);
+        packet.operands[0] = operand(d.work, Touch::read_write);
+        packet.operands[1] = operand(wide, Touch::read_write);
         packet.set_fields(narrow32(d.work.elements()));
         packet.work = d.work.elements();
         packet.label = "svd_width";

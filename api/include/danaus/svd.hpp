@@ -36,7 +36,8 @@ struct Svd {
 /// rotations make the columns (or the rows, whichever there are fewer of) orthogonal; their lengths are then
 /// sigma. Matrices with a longer side than 64 rotate panels of columns at a time, by the eigenvectors of
 /// their Gram matrices (f32 only; in f64 they rotate pair by pair, which takes long). Every matrix is scaled
-/// by a power of two first, so that squares neither overflow nor vanish. Each run gives the same bits.
+/// by a power of two first, so that squares neither overflow nor vanish; subnormal elements may count as zero. Each run
+/// gives the same bits.
 ///
 /// The singular vectors of the shorter side are orthonormal whatever sigma is. Those of the longer side
 /// (of u for m >= n, else of v; either for m = n) are zero where sigma is zero, as all of them are for a zero
