@@ -133,7 +133,13 @@ void project_into(Recorder& recorder, const Monarch& out, const Tensor& error, c
             if (tensor.elements() > 0) fill_into(recorder, tensor, 0.0);
         return;
     }
-    project_blocks(recorder, out, errors, blocks_of(dense, shape, out.order), options);
+    Tensor blocks = blocks_of(dense, shape, out.order);
+    // A block's rows lie all over the matrix; past what a dispatch reaches, blocks are put together first.
+    const Device device = recorder.device();
+    if (blocks.select(0, 0).select(0, 0).span() >
+        operand_limit(device.capabilities(), device.access(), blocks.type()))
+        blocks = contiguous(recorder, blocks);
+    project_blocks(recorder, out, errors, blocks, options);
 }
 
 Projection project(Recorder& recorder, const Tensor& dense, const MonarchShape& shape,

@@ -263,7 +263,8 @@ void measure(Recorder& recorder, const Decomposition& d) {
     kernel.local_size = d.local_size;
     Packet packet;
     packet.kernel = kernel.kernel();
-    packet.grid = {narrow32(divide_up(filled(d) * d.vectors, kernel.local_size)), 1, 1};
+    packet.grid = {narrow32(divide_up(d.vectors * d.lanes, kernel.local_size)),
+                   narrow32(divide_up(d.batch, d.lanes)), 1};
     packet.operands[0] = operand(d.work, Touch::read);
     packet.operands[1] = operand(d.norms, Touch::write);
     packet.set_fields(std::array<std::uint32_t, 7>{narrow32(d.batch), narrow32(d.vectors), narrow32(d.rows),
@@ -306,16 +307,20 @@ void for_svd_pieces(const Recorder& recorder, const Tensor& a, const SvdOptions&
         const std::uint64_t beside = in_panels(d, options) ? d.batch * d.vectors * 2 * panel_size(d) : 0;
         const bool single = part.size(0) * part.size(1) == 1;
         const bool in_reach = part.span() <= limit(part.type()) && reachable(range);
-        if (in_reach && filled(d) + rotation_lanes(recorder) <= groups &&
+        // Every other kernel has at most a lane for each row or a workgroup for each vector.
+        const std::uint64_t wide =
+            std::max(divide_up(d.rows, d.local_size), divide_up(d.vectors * d.lanes, 8));
+        if (in_reach && wide <= groups && filled(d) + rotation_lanes(recorder) <= groups &&
             (std::max(elements, beside) <= words ||
              (single && std::max(elements, beside) <= limit(DataType::f32))))
             return record(range);
         if (single)
             throw Error(
                 ErrorKind::unsupported,
-                fmt::format("a: a matrix ({}, {}) takes {} words to decompose, spans {} elements; one "
-                            "dispatch on {} reaches {}",
-                            a.size(2), a.size(3), elements, part.span(), caps.name, limit(DataType::f32)));
+                fmt::format("a: a matrix ({}, {}) takes {} words to decompose, {} workgroups of {}, and "
+                            "spans {} elements; one dispatch on {} reaches {} words and {} workgroups",
+                            a.size(2), a.size(3), elements, wide, d.local_size, part.span(), caps.name,
+                            limit(DataType::f32), groups));
         BatchRange head = range, tail = range;
         if (part.size(0) > 1)
             head.outer_end = tail.outer_begin = (range.outer_begin + range.outer_end) / 2;

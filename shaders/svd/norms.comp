@@ -4,7 +4,8 @@
 //            rows from `identity` on            or, with lanes = 1, of the same one
 //
 // With `identity` > 0 vectors that only fill up the last panel, of a matrix of `count`, are told from real ones of length zero
-// by what turned along with them, and get the length -1. Grid: ceil(vectors of all matrices / LANES).
+// by what turned along with them, and get the length -1.
+// Grid: (ceil(vectors · lanes / LANES), groups of matrices).
 #version 460
 #extension GL_GOOGLE_include_directive : require
 #extension GL_EXT_control_flow_attributes : require
@@ -42,16 +43,14 @@ float square_sum(uint start, uint rows) {
 
 void main() {
     const uint a_group = push.vectors * lanes;
-    const uint total = push.batch * push.vectors;
-    const uint groups = (push.batch + lanes - 1) / lanes;
-    const uint item = min(gl_GlobalInvocationID.x, groups * a_group - 1);
-    const uint matrix = item / a_group * lanes + item % lanes;
-    const uint vector = item / lanes % push.vectors;
+    const uint item = min(gl_GlobalInvocationID.x, a_group - 1);
+    const uint matrix = gl_WorkGroupID.y * lanes + item % lanes;
+    const uint vector = item / lanes;
     const uint known = min(matrix, push.batch - 1);
     const uint start = vector_start(known, vector, push.vectors, push.rows, lanes);
     float norm = sqrt(square_sum(start, push.dot_rows));
     const float known_by = square_sum(start + push.identity * lanes, push.count);
     norm = push.identity > 0 && known_by == 0.0 ? -1.0 : norm;
-    if (gl_GlobalInvocationID.x < groups * a_group && matrix < push.batch)
+    if (gl_GlobalInvocationID.x < a_group && matrix < push.batch)
         store(NORMS, 0u, known * push.vectors + vector, floatBitsToUint(norm));
 }
