@@ -65,8 +65,13 @@ Tensor second_factor(const Tensor& w2) {
     return w2.as_strided({1, w2.size(0), w2.size(1), w2.size(2)}, {0, strides[0], strides[1], strides[2]});
 }
 
+// Sweeps end by more than they find: what is left after one that found no larger cosine is of the order of
+// its square, and the error's excess again of the square of that.
+constexpr float enough = 0x1p-11f;
+
 void project_blocks(Recorder& recorder, const Monarch& out, const Tensor& error, const Tensor& blocks,
-                    const SvdOptions& options) {
+                    SvdOptions options) {
+    if (options.tolerance == 0.0f && options.arithmetic == Arithmetic::f32) options.tolerance = enough;
     const std::uint64_t q = out.w1.size(1), l = out.w2.size(0);
     const std::uint64_t terms = divide_up(q, l), kept = std::min({terms, blocks.size(2), blocks.size(3)});
     const Device device = recorder.device();

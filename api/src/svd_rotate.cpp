@@ -60,7 +60,9 @@ Decomposition layout_of(const Recorder& recorder, const Tensor& a, const SvdOpti
         d.dot_rows = d.extent <= most_kept ? std::max<std::uint64_t>(8, std::bit_ceil(d.extent))
                                            : round_up(d.extent, 8);
         d.identity = both_sides ? d.dot_rows : 0;
-        d.rows = d.dot_rows + (both_sides ? round_up(d.count, 8) : 0);
+        // In registers as many rows of the other side as of this one, in memory no more than there are.
+        const std::uint64_t others = d.extent <= most_kept ? d.dot_rows : round_up(d.count, 8);
+        d.rows = d.dot_rows + (both_sides ? others : 0);
     }
     return d;
 }
@@ -75,15 +77,18 @@ std::uint64_t panel_size(const Decomposition& d) {
     return std::min(d.vectors, most_kept);
 }
 
-float tolerance_of(const Decomposition& d, const SvdOptions& options) {
-    if (options.tolerance > 0.0f) return options.tolerance;
+// Cosines that rounding leaves.
+float rounding_of(const Decomposition& d, const SvdOptions& options) {
     if (options.arithmetic == Arithmetic::f64) return 0x1p-36f;
     return 0x1p-23f * std::sqrt(static_cast<float>(std::max<std::uint64_t>(16, d.extent)));
+}
+float tolerance_of(const Decomposition& d, const SvdOptions& options) {
+    return options.tolerance > 0.0f ? options.tolerance : rounding_of(d, options);
 }
 
 struct JacobiFields {
     std::uint32_t vectors, rows, dot_rows, first, last, sweeps;
-    float tolerance;
+    float tolerance, negligible;
     std::uint32_t first_group, pairs, fresh;
 };
 
@@ -135,7 +140,7 @@ void rotate(Recorder& recorder, const Decomposition& d, const Tensor& vectors, c
     if (options.arithmetic == Arithmetic::f64) kernel.real = kernels::SvdJacobi::Real::f64;
     kernel.local_size = narrow32(d.lanes);
     kernel.kept = d.extent <= most_kept ? narrow32(d.dot_rows) : 0;
-    kernel.more = kernel.kept == 0 || d.rows > d.dot_rows;
+    kernel.parts = kernel.kept > 0 && d.rows > d.dot_rows ? 2 : 1;
     const std::array<Operand, 4> operands{operand(vectors, Touch::read_write),
                                           operand(d.state, Touch::read_write)};
     const std::uint64_t groups = filled(d) / d.lanes;
@@ -146,6 +151,7 @@ void rotate(Recorder& recorder, const Decomposition& d, const Tensor& vectors, c
                         narrow32(d.vectors - 1),
                         0,
                         tolerance_of(d, options),
+                        0.0f,
                         0,
                         1,
                         0};
@@ -196,14 +202,16 @@ void rotate_panels(Recorder& recorder, const Decomposition& d, const SvdOptions&
     kernels::SvdGram gram;
     gram.local_size = is_cpu(recorder) ? 8 : narrow32(std::clamp<std::uint64_t>(size, 8, 64) < 32 ? 8 : size);
     gram.size = narrow32(size);
+    gram.columns = gram.local_size < size ? 2 : 1;
     gram.tile = narrow32(std::min<std::uint64_t>(size / 2, is_cpu(recorder) ? 32 : 16));
     std::uint32_t tiles = 0;
-    for (std::uint64_t end = gram.local_size; end <= size; end += gram.local_size)
-        tiles += narrow32(divide_up(end, gram.tile));
+    const std::uint64_t width = std::uint64_t{gram.local_size} * gram.columns;
+    for (std::uint64_t end = width; end <= size; end += width) tiles += narrow32(divide_up(end, gram.tile));
     kernels::SvdJacobi jacobi;
     jacobi.local_size = narrow32(lanes);
     jacobi.kept = narrow32(size);
     jacobi.gram = true;
+    jacobi.parts = 2;
     kernels::SvdUpdate update;
     update.local_size = d.local_size;
     update.size = narrow32(size);
@@ -225,17 +233,25 @@ void rotate_panels(Recorder& recorder, const Decomposition& d, const SvdOptions&
             recorder.record(packet);
 
             // One sweep: what it leaves is less than what other pairs bring back before these meet again.
-            JacobiFields fields{
-                narrow32(size),  narrow32(2 * size),  narrow32(size), 0, narrow32(size - 1), 1, tolerance, 0,
-                narrow32(pairs), round == 0 ? 1u : 0u};
+            JacobiFields fields{narrow32(size),
+                                narrow32(2 * size),
+                                narrow32(size),
+                                0,
+                                narrow32(size - 1),
+                                1,
+                                tolerance,
+                                rounding_of(d, options),
+                                0,
+                                narrow32(pairs),
+                                round == 0 ? 1u : 0u};
             record_rotations(recorder, jacobi, fields, all / lanes, lanes,
                              {operand(grams, Touch::read_write), operand(d.state, Touch::read_write),
                               operand(rotations, Touch::read_write), operand(measures, Touch::read_write)},
                              "svd_rotate");
 
             packet.kernel = update.kernel();
-            packet.grid = {narrow32(divide_up(d.rows, update.local_size)), narrow32(pairs),
-                           narrow32(d.batch)};
+            packet.grid = {narrow32(divide_up(d.rows, std::uint64_t{update.local_size} * update.held)),
+                           narrow32(pairs), narrow32(d.batch)};
             packet.operands = {operand(d.work, Touch::read_write), operand(d.state, Touch::read),
                                operand(rotations, Touch::read)};
             packet.set_fields(std::array<std::uint32_t, 3>{narrow32(d.vectors), narrow32(d.rows), round});

@@ -15,7 +15,10 @@ const uint LARGEST = 2;
 // Lengths whose squares sums no longer tell apart from rounding are zero. Elements are scaled to the range of 1.
 const float LEAST_SQUARE = 1e-30;
 
-// The element before row 0 of a vector; row r lies r · lanes further on.
+// Below this a rotation changes nothing, in f32 or in f64.
+const float LEAST_COSINE = 1e-18;
+
+// Where row 0 of a vector lies; row r lies r · lanes further on.
 uint vector_start(uint matrix, uint vector, uint vectors, uint rows, uint lanes) {
     return (matrix / lanes * vectors + vector) * rows * lanes + matrix % lanes;
 }

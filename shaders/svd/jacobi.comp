@@ -5,12 +5,13 @@
 //     angle from |wi|², |wj|², wi·wj            [wi wj]             branches cross lanes
 //     rows of both, and of what follows them          -s  c
 //
-// The sums run over `dot_rows` rows; the rows behind them, if any, are turned along. KEPT rows of i stay in registers while
-// j runs (then dot_rows = KEPT); 0: all stay in memory. The longer vector of a pair becomes the first (de Rijk). A matrix is
-// done when all cosines of a sweep are at most `tolerance`. A dispatch is either whole sweeps (first = 0, last = vectors - 1)
+// The sums run over `dot_rows` rows; the rows behind them, if any, are turned along. With KEPT > 0 all rows, PARTS times
+// KEPT = dot_rows, stay in registers while j runs; 0: all stay in memory. The longer vector of a pair becomes the first
+// (de Rijk). A matrix is done after a sweep that found no cosine above `tolerance`. A dispatch is either whole sweeps (first = 0, last = vectors - 1)
 // or the vectors i in [first, last) of one.
 // GRAM: matrices are Gram matrices of pairs of panels, KEPT = vectors = dot_rows; the rows behind them begin as the unit
-// matrix and are written to ROTATIONS (pair, row, vector). Nothing is turned where the pair's cosines, MEASURES, are small.
+// matrix and are written to ROTATIONS (pair, row, vector). MEASURES has the
+// largest cosine of each pair in this sweep; nothing is turned where it is `negligible`.
 // Grid: groups of matrices from first_group on.
 #version 460
 #extension GL_GOOGLE_include_directive : require
@@ -19,7 +20,7 @@
 #define PUSH_FIELDS \
     uint vectors, rows, dot_rows; \
     uint first, last, sweeps; \
-    float tolerance; \
+    float tolerance, negligible; \
     uint first_group; \
     uint pairs, fresh;
 #define WORK 0
@@ -33,14 +34,14 @@
 layout(local_size_x_id = 0) in;
 layout(constant_id = 1) const uint KEPT = 0;
 layout(constant_id = 2) const bool GRAM = false;
-layout(constant_id = 3) const bool MORE = true;  // there are rows behind those in registers
+layout(constant_id = 3) const uint PARTS = 1;  // 2: as many rows behind those KEPT are kept too
 
 const uint STEP = 8;  // of rows that stay in memory; their numbers are multiples of it
 const uint LANES = gl_WorkGroupSize.x;
-const uint HELD = KEPT == 0 ? 1 : KEPT;
+const uint HELD = KEPT * PARTS;
 
-REAL pivot[HELD];
-REAL other[HELD];
+REAL pivot[HELD + 1];
+REAL other[HELD + 1];
 uint base;
 uint lane = gl_LocalInvocationID.x;
 float largest;
@@ -70,6 +71,7 @@ Sums sums_of(uint i, uint j) {
             sums.jj = fma(other[r], other[r], sums.jj);
             sums.ij = fma(pivot[r], other[r], sums.ij);
         }
+        [[unroll]] for (uint r = KEPT; r < HELD; ++r) other[r] = get(j, r);
         return sums;
     }
     uint start = 0;
@@ -91,7 +93,7 @@ Turn turn_of(Sums sums) {
     const REAL lengths = live ? sqrt(sums.ii) * sqrt(sums.jj) : REAL(1);
     const REAL cosine = live ? abs(sums.ij) / lengths : REAL(0);
     largest = max(largest, float(cosine));
-    const bool turns = cosine > REAL(tolerance);
+    const bool turns = cosine > REAL(LEAST_COSINE);
     const REAL zeta = (sums.jj - sums.ii) / (turns ? REAL(2) * sums.ij : REAL(1));
     const REAL tangent = (zeta < REAL(0) ? REAL(-1) : REAL(1)) / (abs(zeta) + sqrt(fma(zeta, zeta, REAL(1))));
     const REAL square = fma(tangent, tangent, REAL(1));
@@ -105,14 +107,14 @@ Turn turn_of(Sums sums) {
 }
 
 void turn(uint i, uint j, Turn by) {
-    [[unroll]] for (uint r = 0; r < KEPT; ++r) {
+    [[unroll]] for (uint r = 0; r < HELD; ++r) {
         const REAL x = pivot[r];
         const REAL y = other[r];
         pivot[r] = fma(by.ij, y, by.ii * x);
         set(j, r, fma(by.jj, y, by.ji * x));
     }
-    if (!MORE) return;
-    uint start = KEPT;
+    if (KEPT > 0) return;
+    uint start = 0;
     do {
         [[unroll]] for (uint r = 0; r < STEP; ++r) {
             const REAL x = get(i, start + r);
@@ -125,7 +127,7 @@ void turn(uint i, uint j, Turn by) {
 }
 
 // The largest cosine of a pair of panels, and the unit matrix behind its Gram matrix.
-float begin_gram() {
+float begin_gram(uint end) {
     REAL most = REAL(0);
     uint j = 0;
     do {
@@ -137,8 +139,8 @@ float begin_gram() {
             const REAL lengths = live ? sqrt(ii) * sqrt(jj) : REAL(1);
             most = max(most, live ? abs(get(j, i)) / lengths : REAL(0));
             set(j, dot_rows + i, i == j ? REAL(1) : REAL(0));
-        } while (++i < vectors);
-    } while (++j < vectors);
+        } while (++i < end);
+    } while (++j < end);
     return float(most);
 }
 
@@ -148,11 +150,13 @@ void main() {
     const uint state = (GRAM ? matrix / push.pairs : matrix) * STATE_WORDS;
     bool done = load(STATE, 0u, state + DONE) != 0;
     largest = push.first == 0 ? 0.0 : uintBitsToFloat(load(STATE, 0u, state + LARGEST));
+    // Of a matrix that is done nobody reads the rotations.
+    const uint reach = done ? 1 : vectors;
     if (GRAM) {
-        const float measured = begin_gram();
+        const float measured = begin_gram(reach);
         const float before = push.fresh != 0 ? 0.0 : uintBitsToFloat(load(MEASURES, 0u, matrix));
         store(MEASURES, 0u, matrix, floatBitsToUint(done ? 0.0 : max(measured, before)));
-        done = done || !(measured > tolerance);
+        done = done || !(measured > push.negligible);
     }
     const bool was_done = done;
     const uint first = push.first;
@@ -163,13 +167,13 @@ void main() {
         largest = first == 0 ? 0.0 : largest;
         uint i = first;
         do {
-            [[unroll]] for (uint r = 0; r < KEPT; ++r) pivot[r] = get(i, r);
+            [[unroll]] for (uint r = 0; r < HELD; ++r) pivot[r] = get(i, r);
             uint j = i + 1;
             do {
                 turn(i, j, turn_of(sums_of(i, j)));
                 ++j;
             } while (j < vectors);
-            [[unroll]] for (uint r = 0; r < KEPT; ++r) set(i, r, pivot[r]);
+            [[unroll]] for (uint r = 0; r < HELD; ++r) set(i, r, pivot[r]);
             ++i;
         } while (i < last);
         done = last + 1 >= vectors && !(largest > tolerance);
@@ -182,8 +186,8 @@ void main() {
             do {
                 store(ROTATIONS, 0u, (matrix * vectors + i) * vectors + j,
                       floatBitsToUint(float(get(j, dot_rows + i))));
-            } while (++i < vectors);
-        } while (++j < vectors);
+            } while (++i < reach);
+        } while (++j < reach);
     } else if (!was_done) {
         store(STATE, 0u, state + DONE, done ? 1u : 0u);
         store(STATE, 0u, state + LARGEST, floatBitsToUint(largest));

@@ -1,9 +1,9 @@
 // Turns pairs of panels of working vectors: [panel panel] = [panel panel] · V, V (SIZE, SIZE) of jacobi.comp.
 //
-//   row r of both panels   w0 w1 … │ w0 w1 …      an invocation holds one row, multiplies it by V, whose elements are the
-//                           └── SIZE ──┘          same for all, and writes it back in place
+//   row r of both panels   w0 w1 … │ w0 w1 …      an invocation holds HELD rows, multiplies them by V, whose elements are the
+//                           └── SIZE ──┘          same for all, and writes them back in place
 //
-// V is the unit matrix for what is done: one step writes back what was there. Grid: (rows / LANES, pairs, matrices).
+// For a matrix that is done a step is computed and not written. Grid: (ceil(rows / (LANES · HELD)), pairs, matrices).
 #version 460
 #extension GL_GOOGLE_include_directive : require
 #extension GL_EXT_control_flow_attributes : require
@@ -19,6 +19,7 @@
 
 layout(local_size_x_id = 0) in;
 layout(constant_id = 1) const uint SIZE = 64;
+layout(constant_id = 2) const uint HELD = 1;  // rows of an invocation
 
 const uint STEP = 8;
 const uint HALF = SIZE / 2;
@@ -30,25 +31,34 @@ void main() {
     const uint matrix = gl_WorkGroupID.z;
     const uvec2 panels = meeting_panels(push.round, gl_WorkGroupID.y, push.vectors / HALF);
     const uvec2 first = (uvec2(matrix * push.vectors) + panels * HALF) * rows;
-    const uint row = min(gl_GlobalInvocationID.x, rows - 1);
-    const bool inside = gl_GlobalInvocationID.x < rows;
     const uint v = (matrix * gl_NumWorkGroups.y + gl_WorkGroupID.y) * SIZE * SIZE;
     const bool done = load(STATE, matrix * STATE_WORDS, DONE) != 0;
     const uint columns = done ? STEP : SIZE;
-
-    float w[SIZE];
-    [[unroll]] for (uint c = 0; c < SIZE; ++c)
-        w[c] = uintBitsToFloat(load(WORK, first[c / HALF] + c % HALF * rows, row));
+    uint row[HELD];
+    bool inside[HELD];
+    float w[HELD][SIZE];
+    [[unroll]] for (uint h = 0; h < HELD; ++h) {
+        const uint at = (gl_WorkGroupID.x * HELD + h) * gl_WorkGroupSize.x + gl_LocalInvocationID.x;
+        row[h] = min(at, rows - 1);
+        inside[h] = at < rows && !done;
+        [[unroll]] for (uint c = 0; c < SIZE; ++c)
+            w[h][c] = uintBitsToFloat(load(WORK, first[c / HALF] + c % HALF * rows, row[h]));
+    }
     uint column = 0;
     do {
-        float sums[STEP];
-        [[unroll]] for (uint k = 0; k < STEP; ++k) sums[k] = 0.0;
-        [[unroll]] for (uint c = 0; c < SIZE; ++c)
-            [[unroll]] for (uint k = 0; k < STEP; ++k)
-                sums[k] = fma(uintBitsToFloat(load(ROTATIONS, v + column, c * SIZE + k)), w[c], sums[k]);
+        float sums[HELD][STEP];
+        [[unroll]] for (uint h = 0; h < HELD; ++h)
+            [[unroll]] for (uint k = 0; k < STEP; ++k) sums[h][k] = 0.0;
+        [[unroll]] for (uint c = 0; c < SIZE; ++c) {
+            [[unroll]] for (uint k = 0; k < STEP; ++k) {
+                const float turn = uintBitsToFloat(load(ROTATIONS, v + column, c * SIZE + k));
+                [[unroll]] for (uint h = 0; h < HELD; ++h) sums[h][k] = fma(turn, w[h][c], sums[h][k]);
+            }
+        }
         [[unroll]] for (uint k = 0; k < STEP; ++k) {
             const uint to = first[(column + k) / HALF] + (column + k) % HALF * rows;
-            if (inside) store(WORK, to, row, floatBitsToUint(sums[k]));
+            [[unroll]] for (uint h = 0; h < HELD; ++h)
+                if (inside[h]) store(WORK, to, row[h], floatBitsToUint(sums[h][k]));
         }
         column += STEP;
     } while (column < columns);
