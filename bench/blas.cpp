@@ -2,6 +2,7 @@
 
 #include "platform.hpp"
 
+#include <algorithm>
 #include <cstdlib>
 
 #include <fmt/format.h>
@@ -39,6 +40,7 @@ std::optional<Blas> Blas::load(unsigned threads) {
     Blas blas;
     blas.sgemm_ = symbol<Sgemm>(library, "cblas_sgemm");
     blas.sgemv_ = symbol<Sgemv>(library, "cblas_sgemv");
+    blas.sgesdd_ = symbol<Sgesdd>(library, "sgesdd_");
     const auto set_threads = symbol<void (*)(int)>(library, "openblas_set_num_threads");
     const auto get_threads = symbol<int (*)()>(library, "openblas_get_num_threads");
     const auto config = symbol<char* (*)()>(library, "openblas_get_config");
@@ -59,6 +61,21 @@ void Blas::sgemm(std::uint64_t m, std::uint64_t n, std::uint64_t k, Operand a, O
 void Blas::sgemv(std::uint64_t rows, std::uint64_t columns, Operand a, const float* x, float* y) const {
     sgemv_(row_major, a.transposed ? transposed : plain, static_cast<int>(rows), static_cast<int>(columns),
            1.0f, a.data, static_cast<int>(a.leading), x, 1, 0.0f, y, 1);
+}
+
+void Blas::sgesdd(std::uint64_t m, std::uint64_t n, std::vector<float>& a) const {
+    const int rows = static_cast<int>(m), columns = static_cast<int>(n), rank = std::min(rows, columns);
+    std::vector<float> sigma(static_cast<std::size_t>(rank)), u(m * sigma.size()), v(sigma.size() * n),
+        work(1);
+    std::vector<int> whole(8 * sigma.size());
+    int info = 0;
+    const auto call = [&](int words) {
+        sgesdd_("S", &rows, &columns, a.data(), &rows, sigma.data(), u.data(), &rows, v.data(), &rank,
+                work.data(), &words, whole.data(), &info, 1);
+    };
+    call(-1);
+    work.resize(static_cast<std::size_t>(work[0]));
+    call(static_cast<int>(work.size()));
 }
 
 }  // namespace danaus::bench

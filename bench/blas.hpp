@@ -2,9 +2,11 @@
 // without it.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <vector>
 
 namespace danaus::bench {
 
@@ -28,13 +30,22 @@ public:
     /// y (rows) = a (rows × columns, row-major, `leading` elements between rows) · x, or aᵀ · x.
     void sgemv(std::uint64_t rows, std::uint64_t columns, Operand a, const float* x, float* y) const;
 
+    /// Whether this OpenBLAS was built with LAPACK.
+    [[nodiscard]] bool has_lapack() const { return sgesdd_ != nullptr; }
+    /// Thin singular value decomposition, with both sides' vectors, of a (m × n, column-major), which is
+    /// overwritten.
+    void sgesdd(std::uint64_t m, std::uint64_t n, std::vector<float>& a) const;
+
 private:
+    using Sgesdd = void (*)(const char*, const int*, const int*, float*, const int*, float*, float*,
+                            const int*, float*, const int*, float*, const int*, int*, int*, std::size_t);
     using Sgemm = void (*)(int, int, int, int, int, int, float, const float*, int, const float*, int, float,
                            float*, int);
     using Sgemv = void (*)(int, int, int, int, float, const float*, int, const float*, int, float, float*,
                            int);
     Sgemm sgemm_ = nullptr;
     Sgemv sgemv_ = nullptr;
+    Sgesdd sgesdd_ = nullptr;
     std::string description_;
 };
 

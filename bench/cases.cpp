@@ -425,6 +425,24 @@ void add_complex(Catalogue& catalogue) {
     add("monarch_complex", complex_monarch, {64, 4096, 4096, 64});
 }
 
+// Dense matrices projected: many small blocks, and few that take panels of columns. The largest takes minutes
+// on a CPU.
+void add_projections(Catalogue& catalogue) {
+    const auto add = [&](const Tags& tags, std::uint64_t n, std::uint64_t blocks) {
+        const Sizes s{0, n, n, blocks};
+        catalogue.add(with(tags, "projection"), {"project",
+                                                 to_string(DataType::f32),
+                                                 fmt::format("{0}x{0}b{1}", n, blocks),
+                                                 {{"out", n}, {"in", n}, {"blocks", blocks}},
+                                                 {},
+                                                 [=](Stream& stream) { return projection(stream, s); }});
+    };
+    add(quick, 1024, 32);
+    add(full, 1024, 4);
+    add(full, 4096, 64);
+    add(full, 4096, 4);
+}
+
 // What cost grows with: tokens, features (with the square root's power of two of blocks), and blocks.
 void add_sweeps(Catalogue& catalogue) {
     constexpr DataType type = DataType::f32;
@@ -471,6 +489,7 @@ std::vector<Case> all_cases() {
         add_vector_sparse(catalogue, type);
     }
     add_complex(catalogue);
+    add_projections(catalogue);
     add_sweeps(catalogue);
     return catalogue.take();
 }

@@ -31,6 +31,7 @@ struct Operand {
 struct Yardstick {
     std::string what;  ///< empty: none
     std::uint64_t multiply_adds = 0;
+    bool needs_lapack = false;
     std::function<void(const Blas&, std::vector<std::vector<float>>& operands)> run;
 };
 

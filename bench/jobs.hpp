@@ -78,6 +78,9 @@ enum class FfnRival { dense, gate, token_major, row_wise };
 /// Of sizes.in features: the stride permutation by `a`, or with a = 0 one by indices (a power of two
 /// features).
 [[nodiscard]] Job permutation(Stream& stream, DataType type, const Sizes& sizes, std::uint64_t a);
+/// Of a dense sizes.out × sizes.in matrix, sizes.blocks blocks in both factors, ranks of as many as lose
+/// nothing over the blocks (jobs_projection.cpp).
+[[nodiscard]] Job projection(Stream& stream, const Sizes& sizes);
 /// A contiguous result = a view of rows × columns whose rows are `pitch` elements apart, converted.
 [[nodiscard]] Job copy(Stream& stream, DataType from, DataType to, std::uint64_t rows, std::uint64_t columns,
                        std::uint64_t pitch, bool transpose);

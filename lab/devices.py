@@ -48,7 +48,7 @@ and its file goes into `bench/results`.
 
 ## When a driver misbehaves
 
-`DANAUS_DISABLE=fp16,storage16,bda,subgroup,subgroup_size,coopmat,timestamps` (any of them, separated by commas) does
+`DANAUS_DISABLE=fp16,fp64,storage16,bda,subgroup,subgroup_size,coopmat,timestamps` (any of them, separated by commas) does
 without features when a device is opened by default rules; `DeviceOptions::disable` is the same in code. What is known of
 drivers is turned off without being asked, in `runtime/src/quirks.cpp`, and `danaus-info` shows it.
 """

@@ -260,6 +260,25 @@ void multiplies(Recorder& r, const Shape& shape, Layout in, Layout out) {
     }
 }
 
+// One sweep each: more of them are the same kernels.
+void decompositions(Recorder& r) {
+    const SvdOptions wide{.arithmetic = Arithmetic::f64, .sweeps = 1};
+    const SvdOptions plain{.sweeps = 1};
+    for (const DataType type : floating)
+        for (const std::uint64_t longer : {8u, 16u, 32u, 64u, 100u})
+            for (const std::uint64_t shorter : {3u, 12u, 20u, 70u}) {
+                const Tensor a = empty(r, type, {longer, shorter});
+                static_cast<void>(svd(r, a, plain));
+                if (r.device().capabilities().shader_float64) static_cast<void>(svd(r, a, wide));
+                for (const DataType result : floating)
+                    for (const std::uint64_t q : {1u, 4u}) {
+                        const ProjectionOptions options{.type = result, .svd = plain};
+                        static_cast<void>(project(r, a, {1, 1, q}, options));
+                        static_cast<void>(project(r, a.transpose(), {1, 1, q}, options));
+                    }
+            }
+}
+
 void sweep(Recorder& r) {
     const LossMetrics metrics(r);
     for (const Layout in : layouts) {
@@ -278,6 +297,7 @@ void sweep(Recorder& r) {
         }
     }
     steps(r);
+    decompositions(r);
 }
 
 }  // namespace

@@ -63,6 +63,7 @@ std::vector<std::pair<std::string, bool>> features_of(const Capabilities& c) {
             {"timeline_semaphore", c.timeline_semaphore},
             {"buffer_device_address", c.buffer_device_address},
             {"shader_float16", c.shader_float16},
+            {"shader_float64", c.shader_float64},
             {"storage_16bit", c.storage_16bit},
             {"subgroup_arithmetic", c.subgroup_arithmetic},
             {"subgroup_shuffle", c.subgroup_shuffle},

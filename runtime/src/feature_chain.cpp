@@ -18,6 +18,10 @@ bool models_memory(const Capabilities& c) {
 
 FeatureChain::FeatureChain(const Capabilities& c, void* tail) {
     void* chain = tail;
+    if (c.shader_float64) {
+        core_.features.shaderFloat64 = VK_TRUE;
+        link(core_, VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_FEATURES_2, chain);
+    }
     if (c.timeline_semaphore) {
         timeline_.timelineSemaphore = VK_TRUE;
         link(timeline_, VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_TIMELINE_SEMAPHORE_FEATURES, chain);

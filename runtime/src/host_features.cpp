@@ -34,7 +34,11 @@ constexpr Place workgroup_scope{CooperativeMatrix2Features::type,
 constexpr Place flexible_dimensions{CooperativeMatrix2Features::type,
                                     offsetof(CooperativeMatrix2Features, flexibleDimensions)};
 
-constexpr std::array<Feature, 13> features{{
+// Of Vulkan 1.0; a host that passes VkDeviceCreateInfo::pEnabledFeatures instead does without.
+constexpr Place float64{VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_FEATURES_2,
+                        offsetof(VkPhysicalDeviceFeatures2, features.shaderFloat64)};
+
+constexpr std::array<Feature, 14> features{{
     {&Capabilities::timeline_semaphore,
      {{PLACE(TIMELINE_SEMAPHORE, VkPhysicalDeviceTimelineSemaphoreFeatures, timelineSemaphore),
        PLACE(VULKAN_1_2, VkPhysicalDeviceVulkan12Features, timelineSemaphore)}}},
@@ -60,6 +64,7 @@ constexpr std::array<Feature, 13> features{{
      {{PLACE(VULKAN_MEMORY_MODEL, VkPhysicalDeviceVulkanMemoryModelFeatures, vulkanMemoryModelDeviceScope),
        PLACE(VULKAN_1_2, VkPhysicalDeviceVulkan12Features, vulkanMemoryModelDeviceScope)}}},
     // No version has taken these up.
+    {&Capabilities::shader_float64, {{float64, float64}}},
     {&Capabilities::cooperative_matrix, {{cooperative_matrix, cooperative_matrix}}},
     {&Capabilities::shader_bfloat16, {{bfloat16, bfloat16}}},
     {&Capabilities::matrix_bfloat16, {{bfloat16_matrix, bfloat16_matrix}}},
@@ -105,6 +110,8 @@ Capabilities enable_features(void* chain, const Capabilities& capabilities) {
     for (const Feature& feature : features)
         if (rest.*feature.flag && (enable(chain, feature.places[0]) || enable(chain, feature.places[1])))
             rest.*feature.flag = false;
+    // Its structure would forbid the host pEnabledFeatures: only used where the host has one itself.
+    rest.shader_float64 = false;
     return rest;
 }
 

@@ -40,6 +40,7 @@ bool workgroups_multiply(const Capabilities& c, MatrixElement element) {
 bool Capabilities::has(const std::string& requirement) const {
     if (requirement == "buffer_device_address") return buffer_device_address;
     if (requirement == "shader_float16") return shader_float16;
+    if (requirement == "shader_float64") return shader_float64;
     if (requirement == "storage_16bit") return storage_16bit;
     if (requirement == "subgroup_arithmetic") return subgroup_arithmetic;
     if (requirement == "subgroup_shuffle") return subgroup_shuffle;
@@ -232,6 +233,7 @@ Capabilities query_capabilities(const InstanceTable& vk, VkPhysicalDevice device
     c.timeline_semaphore = timeline.timelineSemaphore == VK_TRUE;
     c.buffer_device_address = address.bufferDeviceAddress == VK_TRUE;
     c.shader_float16 = float16.shaderFloat16 == VK_TRUE;
+    c.shader_float64 = features.features.shaderFloat64 == VK_TRUE;
     c.storage_16bit = storage16.storageBuffer16BitAccess == VK_TRUE;
     c.subgroup_arithmetic =
         compute_subgroups && (subgroup.supportedOperations & VK_SUBGROUP_FEATURE_ARITHMETIC_BIT) != 0;

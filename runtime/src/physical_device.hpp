@@ -43,6 +43,7 @@ public:
     [[nodiscard]] const void* chain() const { return head_; }
 
 private:
+    VkPhysicalDeviceFeatures2 core_{};
     VkPhysicalDeviceTimelineSemaphoreFeatures timeline_{};
     VkPhysicalDeviceBufferDeviceAddressFeatures address_{};
     VkPhysicalDevice16BitStorageFeatures storage16_{};

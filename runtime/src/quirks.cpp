@@ -44,6 +44,7 @@ struct Switch {
 
 constexpr std::array switches{
     Switch{"fp16", [](Capabilities& c) { c.shader_float16 = false; }},
+    Switch{"fp64", [](Capabilities& c) { c.shader_float64 = false; }},
     Switch{"storage16", [](Capabilities& c) { c.storage_16bit = false; }},
     Switch{"bda", [](Capabilities& c) { c.buffer_device_address = false; }},
     Switch{"subgroup", [](Capabilities& c) { c.subgroup_arithmetic = c.subgroup_shuffle = false; }},

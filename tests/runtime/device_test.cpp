@@ -217,8 +217,9 @@ TEST(Quirks, ConcernTheirDriverVersionsAndDevicesOnly) {
 TEST(Disable, TurnsOffWhatItNames) {
     const auto all = [] {
         Capabilities c;
-        c.shader_float16 = c.storage_16bit = c.buffer_device_address = c.subgroup_arithmetic =
-            c.subgroup_shuffle = c.subgroup_size_control = c.cooperative_matrix = true;
+        c.shader_float16 = c.shader_float64 = c.storage_16bit = c.buffer_device_address =
+            c.subgroup_arithmetic = c.subgroup_shuffle = c.subgroup_size_control = c.cooperative_matrix =
+                true;
         c.timestamp_bits = 64;
         c.cooperative_matrices = {{8, 8, 8}};
         return c;
@@ -226,18 +227,18 @@ TEST(Disable, TurnsOffWhatItNames) {
     const auto left = [&](const char* list) {
         Capabilities c = all();
         runtime::disable(c, list, "DANAUS_DISABLE");
-        return std::vector<bool>{c.shader_float16,        c.storage_16bit,
-                                 c.buffer_device_address, c.subgroup_arithmetic,
-                                 c.subgroup_shuffle,      c.subgroup_size_control,
-                                 c.cooperative_matrix,    !c.cooperative_matrices.empty(),
-                                 c.timestamp_bits > 0};
+        return std::vector<bool>{
+            c.shader_float16,        c.storage_16bit,       c.shader_float64,
+            c.buffer_device_address, c.subgroup_arithmetic, c.subgroup_shuffle,
+            c.subgroup_size_control, c.cooperative_matrix,  !c.cooperative_matrices.empty(),
+            c.timestamp_bits > 0};
     };
-    EXPECT_EQ(left(""), std::vector<bool>(9, true));
-    EXPECT_EQ(left("bda"), (std::vector<bool>{true, true, false, true, true, true, true, true, true}));
+    EXPECT_EQ(left(""), std::vector<bool>(10, true));
+    EXPECT_EQ(left("bda"), (std::vector<bool>{true, true, true, false, true, true, true, true, true, true}));
     EXPECT_EQ(left("fp16,coopmat,"),
-              (std::vector<bool>{false, true, true, true, true, true, false, false, true}));
-    EXPECT_EQ(left("fp16,storage16,bda,subgroup,subgroup_size,coopmat,timestamps"),
-              std::vector<bool>(9, false));
+              (std::vector<bool>{false, true, true, true, true, true, true, false, false, true}));
+    EXPECT_EQ(left("fp16,fp64,storage16,bda,subgroup,subgroup_size,coopmat,timestamps"),
+              std::vector<bool>(10, false));
     test::expect_error(ErrorKind::invalid_argument, {"DANAUS_DISABLE", "'fp61'", "fp16", "timestamps"},
                        [&] { (void)left("bda,fp61"); });
 }

@@ -15,6 +15,7 @@
 #include <danaus/optimizer.hpp>
 #include <danaus/packed.hpp>
 #include <danaus/permutation.hpp>
+#include <danaus/projection.hpp>
 #include <danaus/random.hpp>
 #include <danaus/reduce.hpp>
 #include <danaus/runtime/capabilities.hpp>
@@ -29,6 +30,7 @@
 #include <danaus/sparse24_formats.hpp>
 #include <danaus/sparse_monarch.hpp>
 #include <danaus/sparse_weight24.hpp>
+#include <danaus/svd.hpp>
 #include <danaus/tensor.hpp>
 #include <danaus/tile_sparse24.hpp>
 #include <danaus/tuning.hpp>

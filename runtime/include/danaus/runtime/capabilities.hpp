@@ -91,6 +91,7 @@ struct Capabilities {
     bool timeline_semaphore = false;     ///< required
     bool buffer_device_address = false;  ///< else operands are reached through descriptors
     bool shader_float16 = false;
+    bool shader_float64 = false;  ///< f64 arithmetic, which the decompositions of svd.hpp can use
     bool storage_16bit = false;
     bool subgroup_arithmetic = false;
     bool subgroup_shuffle = false;

@@ -42,8 +42,9 @@ public:
 
     /// What goes into VkDeviceCreateInfo::pNext. `host_chain` is the host's own chain: a feature whose
     /// structure it holds already (VkPhysicalDeviceVulkan12Features, …) is turned on there, the structures of
-    /// the others are put in front of it. Valid while this object and `host_chain` are; a second call
-    /// replaces the first. Needed until vkCreateDevice and Device::adopt have returned.
+    /// the others are put in front of it; shaderFloat64 only where the host has VkPhysicalDeviceFeatures2
+    /// itself, which excludes VkDeviceCreateInfo::pEnabledFeatures. Valid while this object and `host_chain`
+    /// are; a second call replaces the first. Needed until vkCreateDevice and Device::adopt have returned.
     [[nodiscard]] const void* chain(void* host_chain = nullptr);
 
     /// The physical device, as far as the library looks.
@@ -87,7 +88,7 @@ struct HostDevice {
     PFN_vkGetInstanceProcAddr get_instance_proc_addr = nullptr;
     /// The chain that was VkDeviceCreateInfo::pNext. Vulkan cannot be asked what was enabled: a feature that
     /// is not in the chain is not used. Read during adopt() only. Features are found in their own structures
-    /// and in VkPhysicalDeviceVulkan11Features, 12 and 13.
+    /// and in VkPhysicalDeviceVulkan11Features, 12 and 13; shaderFloat64 in VkPhysicalDeviceFeatures2 alone.
     const void* enabled_features = nullptr;
     /// Called around each vkQueueSubmit of the library when other threads of the host use the queue. Both or
     /// neither.

@@ -1,0 +1,50 @@
+// The short suite's part for decompositions and projections.
+#include "reference/monarch.hpp"
+#include "short/short.hpp"
+
+namespace danaus {
+namespace {
+
+using reference::Matrix;
+using reference::Tensor3;
+using test::Placed;
+
+class ShortProjection : public test::ShortTest {};
+
+// The dense matrix of random factors, projected back.
+TEST_F(ShortProjection, RecoversAMonarchMatrixByPanels) {
+    constexpr std::size_t k = 1, q = 4, p = 66, l = 2, s = 3;
+    const reference::Monarch exact(Tensor3(k, q, p, test::random_values(k * q * p, 40)),
+                                   Tensor3(l, s, k * q / l, test::random_values(s * k * q, 41)));
+    Matrix identity(k * p, k * p);
+    for (std::size_t i = 0; i < k * p; ++i) identity(i, i) = 1.0;
+    const Matrix dense = reference::transpose(reference::matmul(identity, exact));
+    const Placed a(stream, DataType::f32, {l * s, k * p}, {}, reference::to_float(dense.data));
+    const Projection result = project(witness, a, {k, l, q});
+    const Placed again(stream, DataType::f32, {l * s, k * p}), error(stream, DataType::f32, {k, l});
+    convert_into(witness, again, to_dense(stream, result.matrix));
+    convert_into(witness, error, result.error);
+    expect_near(again, dense, 2e-5);
+    expect_near(error, Matrix(k, l), 2e-5);
+}
+
+void expect_decomposed(Stream& stream, const Svd& out, const Matrix& a) {
+    const std::size_t rho = out.sigma.size(0);
+    Matrix scaled(a.rows, rho, download(stream, out.u));
+    const Matrix v(a.cols, rho, download(stream, out.v));
+    const auto sigma = download(stream, out.sigma);
+    for (std::size_t i = 0; i < scaled.data.size(); ++i)
+        scaled.data[i] *= static_cast<double>(sigma[i % rho]);
+    const Matrix product = reference::matmul(scaled, v);
+    EXPECT_EQ(reference::first_mismatch(reference::to_float(product.data), a.data, 1e-5, 1e-5), "");
+}
+
+TEST_F(ShortProjection, Decomposes) {
+    const auto a = draw(DataType::f32, 7, 5, 42);
+    expect_decomposed(stream, svd(witness, a.tensor), a.matrix);
+    if (test::device().capabilities().shader_float64)
+        expect_decomposed(stream, svd(witness, a.tensor, {.arithmetic = Arithmetic::f64}), a.matrix);
+}
+
+}  // namespace
+}  // namespace danaus
