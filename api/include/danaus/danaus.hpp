@@ -3,6 +3,7 @@
 
 #include <danaus/best.hpp>
 #include <danaus/block_diagonal.hpp>
+#include <danaus/chain.hpp>
 #include <danaus/feed_forward.hpp>
 #include <danaus/gated.hpp>
 #include <danaus/linear.hpp>
@@ -28,6 +29,7 @@
 #include <danaus/sparse_weight24.hpp>
 #include <danaus/tensor.hpp>
 #include <danaus/tile_sparse24.hpp>
+#include <danaus/transforms.hpp>
 #include <danaus/tuning.hpp>
 #include <danaus/unbiased.hpp>
 #include <danaus/vector_sparse.hpp>
