@@ -388,6 +388,7 @@ void add_complex(Catalogue& catalogue) {
     add("matmul_complex", complex_dense, {1024, 1024, 1024});
     add("monarch_complex", complex_monarch, {1024, 1024, 1024, 32});
     add("monarch_complex", complex_monarch, {64, 4096, 4096, 64});
+    add("dft", fourier, {64, 4096, 4096});
 }
 
 // What cost grows with: tokens, features (with the square root's power of two of blocks), and blocks.
