@@ -95,10 +95,24 @@ TEST(Convolution2d, AgainstItsDefinition) {
                         for (std::size_t b = 0; b < columns; ++b)
                             exact(i, (h + a) % out_h * out_w + (w + b) % out_w) +=
                                 Complex(kernel[a * columns + b]) * Complex(x[(i * height + h) * width + w]);
+        const ComplexValues dy = complex_values(images * out_h * out_w, 3);
+        ComplexMatrix correlation(images, height * width);
+        for (std::size_t i = 0; i < images; ++i)
+            for (std::size_t h = 0; h < height; ++h)
+                for (std::size_t w = 0; w < width; ++w)
+                    for (std::size_t a = 0; a < rows; ++a)
+                        for (std::size_t b = 0; b < columns; ++b)
+                            correlation(i, h * width + w) +=
+                                std::conj(Complex(kernel[a * columns + b])) *
+                                Complex(dy[(i * out_h + (h + a) % out_h) * out_w + (w + b) % out_w]);
         const Convolution2d c = convolution2d(stream, kernel, {rows, columns}, height, width, circular);
         const PlacedComplex tx(stream, {images, height, width}, {.gap = 1}, x);
         const Tensor y = matmul(stream, tx, c);
         EXPECT_EQ(y.shape(), (Shape{images, out_h, out_w}));
+        const Tensor dx = matmul_transposed(stream, upload(stream, dy, {images, out_h, out_w}), c);
+        EXPECT_EQ(reference::first_mismatch(test::flat(download_complex(stream, dx)),
+                                            test::flat(correlation.data), test::twice(bound_of(correlation))),
+                  "");
         EXPECT_EQ(reference::first_mismatch(test::flat(download_complex(stream, y)), test::flat(exact.data),
                                             test::twice(bound_of(exact))),
                   "")
@@ -149,6 +163,16 @@ TEST(Transforms, WrongInput) {
         static_cast<void>(convolution2d(stream, two, {2, 2}, 4, 4));
     });
 
+    const Convolution2d identity = convolution2d(stream, one, {1, 1}, 4, 4);
+    refused({"x", "(1, 4, 5)", "(1, 4, 4)"}, [&] {
+        static_cast<void>(matmul(stream, Tensor(device, DataType::f32, {1, 4, 5}), identity));
+    });
+    refused({"dy", "f16", "complex64"}, [&] {
+        static_cast<void>(matmul_transposed(stream, Tensor(device, DataType::f16, {1, 4, 4}), identity));
+    });
+    refused({"a", "null"}, [&] {
+        static_cast<void>(matmul(stream, Tensor(device, DataType::f32, {1, 4, 4}), Convolution2d()));
+    });
     const Transform f = dft(stream, 12), c = trigonometric(stream, Trigonometric::dct2, 12);
     const auto tensor = [&](const Shape& shape, DataType type = DataType::complex64) {
         return Tensor(device, type, shape);

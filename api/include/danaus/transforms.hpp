@@ -65,8 +65,8 @@ enum class Norm {
 
 /// X[f] = Σ_t x[t]·exp(−2πi·f·t/n), complex64, of any n = i·j:
 ///   input   x'[b·i + a] = x[a·j + b]
-///   w1[b, l, a] = w_i^{a·l}·w_n^{b·l}  (j, i, i),     w2[l, s, b] = w_j^{b·s}  (i, j, j),     w_N =
-///   exp(−2πi/N)
+///   w1[b, l, a] = w_i^{a·l}·w_n^{b·l}   (j, i, i), with w_N = exp(−2πi/N)
+///   w2[l, s, b] = w_j^{b·s}             (i, j, j)
 [[nodiscard]] DANAUS_EXPORT Transform dft(Stream& stream, std::uint64_t n, Norm norm = Norm::unnormalised,
                                           Split split = {});
 /// x[t] = 1/n Σ_f X[f]·exp(2πi·f·t/n).
@@ -74,16 +74,19 @@ enum class Norm {
                                                   Norm norm = Norm::unnormalised, Split split = {});
 
 /// Unnormalised as FFTW has them (REDFT10, 01, 11, RODFT10, 01, 11):
-///   dct2   2 Σ_t x[t]·cos(π(t + ½)f/n)             dst2   2 Σ_t x[t]·sin(π(t + ½)(f + 1)/n)
-///   dct3   x[0] + 2 Σ_{t>0} x[t]·cos(πt(f + ½)/n)  dst3   (−1)^f·x[n−1] + 2 Σ_{t<n−1} x[t]·sin(π(t + 1)(f +
-///   ½)/n) dct4   2 Σ_t x[t]·cos(π(t + ½)(f + ½)/n)       dst4   2 Σ_t x[t]·sin(π(t + ½)(f + ½)/n)
+///   dct2   2 Σ_t x[t]·cos(π(t + ½)f/n)
+///   dct3   x[0] + 2 Σ_{t>0} x[t]·cos(πt(f + ½)/n)
+///   dct4   2 Σ_t x[t]·cos(π(t + ½)(f + ½)/n)
+///   dst2   2 Σ_t x[t]·sin(π(t + ½)(f + 1)/n)
+///   dst3   (−1)^f·x[n−1] + 2 Σ_{t<n−1} x[t]·sin(π(t + 1)(f + ½)/n)
+///   dst4   2 Σ_t x[t]·sin(π(t + ½)(f + ½)/n)
 enum class Trigonometric { dct2, dct3, dct4, dst2, dst3, dst4 };
 [[nodiscard]] DANAUS_EXPORT const char* to_string(Trigonometric kind) noexcept;
 
-/// f32. Of x in the order [evens, reversed odds] the angle is 2π(τ + ¼)(f + δ)/n, δ = 0, 1, ½ of the kinds 2
-/// and 4, whose part that couples two factors is a sum of two angles: a Monarch matrix of rank 2 in every
-/// pair of blocks, w1 (j, 2i, i) and w2 (i, j, 2j), behind a permutation by indices. The kinds 3 are those of
-/// 2 transposed. dct3 inverts dct2 (unnormalised to 2n times x), and dct4 itself.
+/// f32. Of x in the order [evens, reversed odds] the angles are 2π(τ + ¼)(f + δ)/n, δ = 0 in dct2, 1 in dst2,
+/// ½ in dct4 and dst4, and each is a sum of one angle for either factor: a Monarch matrix of rank 2 in every
+/// pair of blocks, w1 (j, 2i, i) and w2 (i, j, 2j), behind a permutation by indices. dct3 and dst3 are dct2
+/// and dst2 transposed and invert them, dct4 and dst4 themselves: unnormalised to 2n times x.
 [[nodiscard]] DANAUS_EXPORT Transform trigonometric(Stream& stream, Trigonometric kind, std::uint64_t n,
                                                     Norm norm = Norm::unnormalised, Split split = {});
 
@@ -154,5 +157,8 @@ struct DANAUS_EXPORT Convolution2d {
                                                         std::uint64_t width, bool circular = false);
 /// x (images, height, width) of complex64 or f32, any strides → complex64.
 [[nodiscard]] DANAUS_EXPORT Tensor matmul(Recorder& recorder, const Tensor& x, const Convolution2d& a);
+/// dx[p, q] = Σ conj(kernel[a, b])·dy[p + a, q + b], the correlation: dy has the shape of y, dx that of x.
+[[nodiscard]] DANAUS_EXPORT Tensor matmul_transposed(Recorder& recorder, const Tensor& dy,
+                                                     const Convolution2d& a);
 
 }  // namespace danaus
