@@ -423,6 +423,7 @@ void add_complex(Catalogue& catalogue) {
     add("matmul_complex", complex_dense, {1024, 1024, 1024});
     add("monarch_complex", complex_monarch, {1024, 1024, 1024, 32});
     add("monarch_complex", complex_monarch, {64, 4096, 4096, 64});
+    add("dft", fourier, {64, 4096, 4096});
 }
 
 // Dense matrices projected: many small blocks, and few that take panels of columns. The largest takes minutes

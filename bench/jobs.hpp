@@ -75,6 +75,8 @@ enum class FfnRival { dense, gate, token_major, row_wise };
 /// Forward by complex64 weights, beside four of the real ones (jobs_complex.cpp).
 [[nodiscard]] Job complex_dense(Stream& stream, const Sizes& sizes);
 [[nodiscard]] Job complex_monarch(Stream& stream, const Sizes& sizes);
+/// The DFT of sizes.in points (jobs_transforms.cpp).
+[[nodiscard]] Job fourier(Stream& stream, const Sizes& sizes);
 /// Of sizes.in features: the stride permutation by `a`, or with a = 0 one by indices (a power of two
 /// features).
 [[nodiscard]] Job permutation(Stream& stream, DataType type, const Sizes& sizes, std::uint64_t a);

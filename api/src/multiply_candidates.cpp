@@ -66,7 +66,8 @@ Stored stored_as(const MultiplyProblem& p) {
 }
 
 bool runs_along_m(const MultiplyProblem& p) {
-    return p.c.column != 1 && p.n > 1 && p.c.row == 1;
+    const bool nearer = p.m > 1 && p.c.row > 0 && p.c.row < p.c.column;  // as parts of complex results
+    return p.c.column != 1 && p.n > 1 && (p.c.row == 1 || nearer);
 }
 
 std::vector<MultiplyPlan> candidates(const MultiplyProblem& problem, const Capabilities& caps, Access access,

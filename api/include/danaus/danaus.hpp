@@ -33,6 +33,7 @@
 #include <danaus/svd.hpp>
 #include <danaus/tensor.hpp>
 #include <danaus/tile_sparse24.hpp>
+#include <danaus/transforms.hpp>
 #include <danaus/tuning.hpp>
 #include <danaus/unbiased.hpp>
 #include <danaus/vector_sparse.hpp>
