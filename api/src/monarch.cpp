@@ -22,9 +22,7 @@ Monarch::Monarch(Tensor first, Tensor second, OutputOrder output)
     require_chained(w1.shape(), w2.shape());
 }
 
-namespace {
-
-TwoFactors factors_of(const Recorder& recorder, const Monarch& w) {
+TwoFactors detail::factors_of(const Recorder& recorder, const Monarch& w) {
     require_tensor(recorder, "w1", w.w1);
     require_tensor(recorder, "w2", w.w2);
     require(w.order == OutputOrder::interleaved || w.order == OutputOrder::blocked,
@@ -39,6 +37,8 @@ TwoFactors factors_of(const Recorder& recorder, const Monarch& w) {
             w.w1.type(),
             "the Monarch matrix"};
 }
+
+namespace {
 
 // The same in whichever way is fastest. Checked operands.
 void multiply(Recorder& recorder, const Tensor& out, const Tensor& x, const Monarch& w, bool transpose,

@@ -131,6 +131,34 @@ void Optimizer::create(Recorder& recorder, float learning_rate, std::size_t mome
             set_masked_decay(recorder, i, parameters_[i].masked_decay.factor);
 }
 
+Optimizer Optimizer::with_parameters(Recorder& recorder, std::vector<Parameter> parameters) const {
+    require(static_cast<bool>(state_), "optimizer: a default-constructed one has no state");
+    Optimizer next;
+    next.parameters_ = std::move(parameters);
+    next.method_ = method_;
+    next.step_ = step_;
+    next.create(recorder, 0.0f, moments_.empty() ? 0 : moments_.front().size());
+    convert_into(recorder, next.word(DataType::u32, 0, state_words), word(DataType::u32, 0, state_words));
+    for (std::size_t i = 0; i < next.parameters_.size(); ++i) {
+        const auto same = std::find_if(parameters_.begin(), parameters_.end(), [&](const Parameter& own) {
+            const Tensor& master = next.parameters_[i].master;
+            return own.master.buffer() == master.buffer() && own.master.offset() == master.offset() &&
+                   own.master.shape() == master.shape();
+        });
+        if (same == parameters_.end()) continue;
+        const auto j = static_cast<std::size_t>(same - parameters_.begin());
+        for (std::size_t k = 0; k < moments_[j].size(); ++k)
+            convert_into(recorder, next.moments_[i][k], moments_[j][k]);
+        convert_into(recorder, next.word(DataType::u32, state_words + i),
+                     word(DataType::u32, state_words + j));
+    }
+    return next;
+}
+
+Tensor Optimizer::bias_corrections() const {
+    return word(DataType::f32, state_correction1, 2);
+}
+
 Tensor Optimizer::loss_scale() const {
     return word(DataType::f32, state_loss_scale);
 }

@@ -116,11 +116,16 @@ void differentiate_factors(Recorder& recorder, const MonarchGradients& out, cons
 
 Tensor dense_of_factors(Recorder& recorder, const TwoFactors& w, const Tensor& w1) {
     const Tensor dense = empty(recorder, w.type, {w.out_features(), w.in_features()});
-    if (dense.elements() == 0) return dense;
+    dense_of_factors_into(recorder, dense, w, w1, {});
+    return dense;
+}
+
+void dense_of_factors_into(Recorder& recorder, const Tensor& dense, const TwoFactors& w, const Tensor& w1,
+                           const Epilogue& epilogue) {
+    if (dense.elements() == 0) return;
     // Column j of the matrix is M·e_j, and the first factor of e_j is a row of its dense form transposed.
     const Tensor t = to_dense(recorder, BlockDiagonal(w1)).transpose();
-    multiply_factor(recorder, dense.transpose(), t, w.second, false, {});
-    return dense;
+    multiply_factor(recorder, dense.transpose(), t, w.second, false, epilogue);
 }
 
 }  // namespace danaus::detail

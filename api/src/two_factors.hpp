@@ -37,7 +37,11 @@ Tensor multiply_factors(Recorder& recorder, const Tensor& out, const Tensor& x, 
 /// backward_into of monarch.hpp, checked.
 void differentiate_factors(Recorder& recorder, const MonarchGradients& out, const Tensor& dy, const Tensor& x,
                            const TwoFactors& w, const Tensor& inner, const GradientOptions& options);
-/// The matrix as a dense one, from the dense first factor (k, q, p).
+/// The matrix as a dense one, from the dense first factor (k, q, p); into `dense`, with scale and accumulate.
 [[nodiscard]] Tensor dense_of_factors(Recorder& recorder, const TwoFactors& w, const Tensor& w1);
+void dense_of_factors_into(Recorder& recorder, const Tensor& dense, const TwoFactors& w, const Tensor& w1,
+                           const Epilogue& epilogue);
+/// Of a Monarch matrix; throws unless both are the recorder's device's.
+[[nodiscard]] TwoFactors factors_of(const Recorder& recorder, const Monarch& w);
 
 }  // namespace danaus::detail

@@ -18,6 +18,7 @@
 #include <danaus/projection.hpp>
 #include <danaus/random.hpp>
 #include <danaus/reduce.hpp>
+#include <danaus/restructure.hpp>
 #include <danaus/runtime/capabilities.hpp>
 #include <danaus/runtime/device.hpp>
 #include <danaus/runtime/error.hpp>

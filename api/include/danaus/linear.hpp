@@ -85,6 +85,7 @@ public:
     [[nodiscard]] std::uint64_t in() const noexcept { return in_; }
     [[nodiscard]] std::uint64_t out() const noexcept { return out_; }
     [[nodiscard]] DataType type() const noexcept { return type_; }
+    [[nodiscard]] bool has_bias() const noexcept { return bias_; }
     /// The weights, then the bias, if there is one: what an optimizer takes.
     [[nodiscard]] const std::vector<Parameter>& parameters() const noexcept { return parameters_; }
     /// Weights that forward multiplies by as it is now, and their bytes as it reads them; without the bias.

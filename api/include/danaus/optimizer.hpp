@@ -114,6 +114,8 @@ struct OptimizerStatus {
 /// at a time.
 class DANAUS_EXPORT Optimizer {
 public:
+    using Method = std::variant<SgdOptions, AdamWOptions, LionOptions>;
+
     Optimizer() = default;
     /// Allocates moments and state, and records their initial values into `recorder` (so not into the
     /// recording of a Program that is emitted for every step). Throws Error(invalid_argument) naming the
@@ -124,6 +126,12 @@ public:
               const StepOptions& step = {});
     Optimizer(Recorder& recorder, std::vector<Parameter> parameters, const LionOptions& options,
               const StepOptions& step = {});
+
+    /// The same method and options, with the state as it is here, over other parameters: those whose master
+    /// is one of this optimizer's keep their moments and λ, others begin with moments of zero. Its step count
+    /// goes on, and with it AdamW's bias corrections: a moment of zero counts as one of many steps. What
+    /// Monarch layers that become dense ought to begin with, carry_over() says (restructure.hpp).
+    [[nodiscard]] Optimizer with_parameters(Recorder& recorder, std::vector<Parameter> parameters) const;
 
     /// One update of every parameter from its gradient, master and working copy in one pass; moments are f32.
     /// Takes the learning rate that the state holds.
@@ -151,10 +159,13 @@ public:
     /// u32 (1), on the device: the updates applied so far. What follows steps without a read-back, such as
     /// random numbers (UnbiasedOptions::step), reads it there.
     [[nodiscard]] Tensor step_count() const;
+    /// f32 (2), on the device: what AdamW divides its moments by, 1 − β₁ᵗ and 1 − β₂ᵗ.
+    [[nodiscard]] Tensor bias_corrections() const;
     /// Waits for the work recorded so far.
     [[nodiscard]] OptimizerStatus status(Stream& stream) const;
 
     [[nodiscard]] const std::vector<Parameter>& parameters() const noexcept { return parameters_; }
+    [[nodiscard]] const Method& method() const noexcept { return method_; }
     /// What a checkpoint has to hold beside the masters: u32 words of state (with every λ), and per parameter
     /// the velocity, Lion's moment, or the first and the second moment (f32, the parameter's shape; none for
     /// SGD without momentum).
@@ -162,7 +173,6 @@ public:
     [[nodiscard]] const std::vector<std::vector<Tensor>>& moments() const noexcept { return moments_; }
 
 private:
-    using Method = std::variant<SgdOptions, AdamWOptions, LionOptions>;
     void create(Recorder& recorder, float learning_rate, std::size_t moments);
     void update(Recorder& recorder, std::size_t index, const Tensor& gradient) const;
     [[nodiscard]] Tensor word(DataType type, std::uint64_t first, std::uint64_t count = 1) const;
