@@ -45,7 +45,10 @@ Matrix orthonormal(const Matrix& x, Trigonometric kind) {
 
 TEST(Trigonometric, AgainstFftw) {
     Stream stream(test::device());
+    // A permutation by indices wants the features of a token within one operand's reach.
+    const bool short_reach = test::device().capabilities().max_storage_range < 1 << 16;
     for (const std::size_t n : sizes) {
+        if (short_reach && n > 512) continue;
         const auto x = test::random_values(tokens * n, 1);
         const Matrix rx(tokens, n, x);
         const Tensor tx = upload(stream, x, {tokens, n});

@@ -27,9 +27,9 @@ namespace danaus {
 /// A tensor in a file.
 struct DANAUS_EXPORT SafetensorsEntry {
     std::string name;
-    /// As the file has it: "F32", "F16", "BF16", "I32", "U32", "C64", or a type of the format that Danaus does not
-    /// compute with ("BOOL", "F4", "F6_E2M3", "F6_E3M2", "U8", "I8", "F8_E5M2", "F8_E4M3", "F8_E8M0",
-    /// "F8_E4M3FNUZ", "F8_E5M2FNUZ", "I16", "U16", "F64", "I64", "U64").
+    /// As the file has it: "F32", "F16", "BF16", "I32", "U32", "C64", or a type of the format that Danaus
+    /// does not compute with ("BOOL", "F4", "F6_E2M3", "F6_E3M2", "U8", "I8", "F8_E5M2", "F8_E4M3",
+    /// "F8_E8M0", "F8_E4M3FNUZ", "F8_E5M2FNUZ", "I16", "U16", "F64", "I64", "U64").
     std::string dtype;
     /// Of any rank.
     std::vector<std::uint64_t> shape;
