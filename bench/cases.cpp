@@ -275,6 +275,8 @@ void add_layers(Catalogue& catalogue, DataType type) {
             const Tags tags = tokens == 1 ? with(suite, "decode") : suite;
             catalogue.multiply(tags, "sparse_monarch", sparse_monarch, type, Verb::forward,
                                {tokens, n, n, blocks});
+            catalogue.multiply(tags, "tile_sparse_monarch", tile_sparse_monarch, type, Verb::forward,
+                               {tokens, n, n, blocks});
             if (tokens > 1)
                 catalogue.multiply(tags, "sparse_monarch", sparse_monarch, type, Verb::transposed,
                                    {tokens, n, n, blocks});

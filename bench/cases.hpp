@@ -63,8 +63,8 @@ struct Job {
     std::uint64_t bytes = 0;  ///< that have to move at the least: every operand of the device once
     /// Of 2:4 training: what it holds of weights beside their f32 masters and gradients, and the masters.
     std::uint64_t copy_bytes = 0, master_bytes = 0;
-    double tolerance = 0.0;   ///< of outputs that are not exact, times 1 + |expected|
-    int magnitude = 2;        ///< inputs of the verification lie in [-magnitude, magnitude]
+    double tolerance = 0.0;  ///< of outputs that are not exact, times 1 + |expected|
+    int magnitude = 2;       ///< inputs of the verification lie in [-magnitude, magnitude]
 };
 
 struct Case {

@@ -47,7 +47,8 @@ void computes(Job& job, DataType type, std::vector<Gemm> gemms) {
 }
 
 Yardstick by_blas(std::string what, std::vector<Gemm> gemms) {
-    Yardstick yardstick{std::move(what), 0, {}};
+    Yardstick yardstick;
+    yardstick.what = std::move(what);
     for (const Gemm& gemm : gemms) yardstick.multiply_adds += gemm.multiply_adds();
     yardstick.run = [gemms = std::move(gemms)](const Blas& blas, Values& operands) {
         for (const Gemm& gemm : gemms) multiply_by_blas(blas, gemm, operands);
@@ -272,12 +273,15 @@ Job sparse24(Stream& stream, DataType type, const Sizes& s, Verb verb) {
     return job;
 }
 
-Job sparse_monarch(Stream& stream, DataType type, const Sizes& s, Verb verb) {
+namespace {
+
+template <typename Form>
+Job sparse_monarch_of(Stream& stream, DataType type, const Sizes& s, Verb verb) {
     Job job = monarch(stream, type, s, verb);
     const Tensor x = job.operands[0].tensor, y = job.operands[4].tensor;
     const Monarch dense(job.operands[1].tensor, job.operands[2].tensor);
     const Shape &first = dense.w1.shape(), &second = dense.w2.shape();
-    const SparseMonarch24 w(Sparse24(stream.device(), type, first), Sparse24(stream.device(), type, second));
+    const SparseMonarch24 w(Form(stream.device(), type, first), Form(stream.device(), type, second));
     job.prepare = [=](Recorder& recorder) { compress_by_magnitude_into(recorder, w, dense); };
     job.record = [=](Recorder& recorder) {
         if (verb == Verb::forward) matmul_into(recorder, y, x, w);
@@ -297,6 +301,16 @@ Job sparse_monarch(Stream& stream, DataType type, const Sizes& s, Verb verb) {
                      if (verb == Verb::transposed) matmul_transposed_into(recorder, own, y, dense);
                  }};
     return job;
+}
+
+}  // namespace
+
+Job sparse_monarch(Stream& stream, DataType type, const Sizes& s, Verb verb) {
+    return sparse_monarch_of<Sparse24>(stream, type, s, verb);
+}
+
+Job tile_sparse_monarch(Stream& stream, DataType type, const Sizes& s, Verb verb) {
+    return sparse_monarch_of<TileSparse24>(stream, type, s, verb);
 }
 
 Job permutation(Stream& stream, DataType type, const Sizes& s, std::uint64_t a) {

@@ -31,8 +31,10 @@ enum class ChainRival { dense, monarch };
                         ChainRival rival);
 /// Forward and transposed; the weight gradient is the dense one.
 [[nodiscard]] Job sparse24(Stream& stream, DataType type, const Sizes& sizes, Verb verb);
-/// Forward and transposed by a Monarch matrix of row-wise 2:4 factors, beside the one it was pruned from.
+/// Forward and transposed by a Monarch matrix of 2:4 factors, row-wise and by tiles, beside the one it was
+/// pruned from.
 [[nodiscard]] Job sparse_monarch(Stream& stream, DataType type, const Sizes& sizes, Verb verb);
+[[nodiscard]] Job tile_sparse_monarch(Stream& stream, DataType type, const Sizes& sizes, Verb verb);
 /// What 2:4 training does to a weight out × in beside multiplying (jobs_masks.cpp). Transposable masks beside
 /// a search that scores all 90 patterns.
 enum class MaskVerb { select, select_transposable, apply, compress, select_and_compress, expand };

@@ -228,6 +228,8 @@ Job ffn(Stream& stream, DataType type, const Sizes& s, FfnPart part, FfnRival ri
     job.multiply_adds = passes * s.tokens * 3 * s.in * s.out / 2;
     job.bytes = (backward ? 4 : 2) * data.x.elements() * size_of(type) + own->layer.bytes();
     if (backward) job.bytes += (up.gradient.elements() + down.gradient.elements()) * 4;
+    // The masters are read and the compressed weights written again.
+    if (part == FfnPart::step) job.bytes += job.master_bytes + job.copy_bytes;
     return job;
 }
 

@@ -48,13 +48,14 @@ Job tile_compression(Stream& stream, DataType type, const Sizes& s, TileVerb ver
             to_dense_into(recorder, by_rows, rows);
         };
         job.bytes = dense_bytes + mask_bytes + rows.bytes() + columns.bytes();
+        job.copy_bytes = rows.bytes() + columns.bytes();
         job.rival = {"one orientation after the other", [=](Recorder& recorder) {
                          compress_rows(recorder);
                          compress_into(recorder, columns, turned, turned_mask);
                      }};
     }
     job.master_bytes = w.elements() * size_of(DataType::f32);
-    job.copy_bytes = verb == TileVerb::compress_both ? 2 * rows.bytes() : tiles.bytes();
+    if (verb != TileVerb::compress_both) job.copy_bytes = tiles.bytes();
     return job;
 }
 

@@ -19,7 +19,7 @@ struct Result {
     std::uint64_t multiply_adds = 0, bytes = 0;
     std::string yardstick;  ///< what OpenBLAS did; "" where nothing is compared
     std::uint64_t yardstick_multiply_adds = 0;
-    std::string rival;  ///< what else the device did; "" where there is none
+    std::string rival;                               ///< what else the device did; "" where there is none
     std::uint64_t copy_bytes = 0, master_bytes = 0;  ///< of weights in training; 0: not told
     Measurement measured;
 

@@ -42,7 +42,8 @@ Result Session::run(const Case& one) {
                   one.shape,          one.tags,
                   job.multiply_adds,  job.bytes,
                   job.yardstick.what, job.yardstick.multiply_adds,
-                  job.rival.what,     job.copy_bytes, job.master_bytes, {}};
+                  job.rival.what,     job.copy_bytes,
+                  job.master_bytes,   {}};
     result.measured = measure(stream_, job, blas_, options_);
     return result;
 }

@@ -18,7 +18,7 @@ struct Blocks {
 
 Blocks blocks_of(std::uint64_t in, std::uint64_t out, std::uint64_t blocks) {
     require(blocks > 0, "blocks: 0, at least 1 is needed");
-    const std::uint64_t p = detail::divide_up(in, blocks), s = detail::divide_up(out, blocks);
+    const std::uint64_t p = in / blocks + (in % blocks != 0), s = out / blocks + (out % blocks != 0);
     return {p, s, std::min(p, s)};
 }
 
@@ -55,6 +55,7 @@ std::uint64_t MonarchLinear::inner_features() const {
 void MonarchLinear::multiply(Recorder& recorder, const Tensor& y, const Tensor& x, const Epilogue& epilogue,
                              Tensor* inner) const {
     const Monarch w = weight();
+    detail::require_apart(y, epilogue, "x", x);
     const Tensor wide_x = padded(recorder, x, w.in_features());
     if (out() == w.out_features()) return matmul_into(recorder, y, wide_x, w, epilogue, inner);
     // What the epilogue reads and writes is as wide as the product.

@@ -168,7 +168,7 @@ Optimizer carry_over(Stream& stream, const Optimizer& optimizer, std::span<const
     for (std::size_t i = 0; i < layers.size(); ++i) {
         const auto& [from, to] = layers[i];
         std::size_t place = places[i];
-        for (std::size_t j = 0; j < layers.size(); ++j) place -= places[j] < places[i] ? 1 : 0;
+        for (std::size_t j = 0; j < layers.size(); ++j) place -= std::size_t{places[j] < places[i]};
         const std::vector<std::vector<Tensor>>& old = optimizer.moments();
         const std::vector<Tensor>& out = next.moments()[place];
         const Moments moments{old[places[i]], old[places[i] + 1]};

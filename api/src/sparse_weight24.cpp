@@ -1,4 +1,5 @@
 // The life cycle of a 2:4 weight: nothing here computes, it says which operation comes when.
+#include "compressed.hpp"
 #include "loading.hpp"
 #include "multiply.hpp"
 #include "optimizer_checks.hpp"
@@ -75,9 +76,8 @@ const Tensor& SparseWeight24::dense() const {
 std::uint64_t SparseWeight24::copy_bytes() const {
     require_weight();
     const std::uint64_t form = tiles_ ? tiles_.bytes() : compressed_.bytes();
-    const std::uint64_t dense =
-        detail::has_copy(weight_) || rounded_ ? weight_.master.elements() * size_of(type_) : 0;
-    return form + mask_.elements() * size_of(DataType::u32) + dense;
+    const std::uint64_t working = detail::has_copy(weight_) ? weight_.working.elements() * size_of(type_) : 0;
+    return form + mask_.elements() * size_of(DataType::u32) + working;
 }
 
 void SparseWeight24::choose(Recorder& recorder, const Tensor& mask) const {
@@ -105,18 +105,11 @@ void SparseWeight24::compress(Recorder& recorder) const {
 
 void SparseWeight24::recompress(Recorder& recorder) const {
     require_weight();
-    if (sparse_)
-        compress(recorder);
-    else if (rounded_)
-        convert_into(recorder, rounded_, weight_.master);
+    if (sparse_) compress(recorder);
 }
 
 void SparseWeight24::set_sparse(Recorder& recorder, bool sparse) {
     if (sparse && !sparse_) compress(recorder);
-    if (!sparse && sparse_ && weight_.master && dense().type() != type_) {
-        if (!rounded_) rounded_ = Tensor(weight_.master.device(), type_, weight_.master.shape());
-        convert_into(recorder, rounded_, weight_.master);
-    }
     sparse_ = sparse;
 }
 
@@ -127,27 +120,60 @@ void SparseWeight24::set_gradient(const UnbiasedOptions& gradient) {
 
 template <typename Call>
 auto SparseWeight24::through(const Call& call) const {
-    if (!sparse_) return call(rounded_ ? rounded_ : dense());
     require_weight();
+    if (!sparse_) return call(dense());
     return tiles_ ? call(tiles_) : call(compressed_);
 }
 
+void SparseWeight24::rounded_into(Recorder& recorder, const Tensor& out, const Tensor& x, bool transpose,
+                                  const Epilogue& epilogue) const {
+    const char* const name = transpose ? "dy" : "x";
+    const detail::CompressedShape w{weight_.master.shape(), type_};
+    // Before the weight is rounded, for that is recorded.
+    detail::check_operand(recorder, name, x, w, transpose);
+    detail::require_result(recorder, out, detail::product_shape(x, w, transpose), type_);
+    detail::check_epilogue(recorder, epilogue, out, type_);
+    detail::require_apart(out, epilogue, name, x);
+    const Tensor rounded = convert(recorder, dense(), type_);
+    if (transpose)
+        danaus::matmul_transposed_into(recorder, out, x, rounded, epilogue);
+    else
+        danaus::matmul_into(recorder, out, x, rounded, epilogue);
+}
+
+Tensor SparseWeight24::rounded(Recorder& recorder, const Tensor& x, bool transpose,
+                               const Epilogue& epilogue) const {
+    const detail::CompressedShape w{weight_.master.shape(), type_};
+    detail::check_operand(recorder, transpose ? "dy" : "x", x, w, transpose);
+    const Tensor out = detail::new_result(recorder, detail::product_shape(x, w, transpose), type_, epilogue);
+    rounded_into(recorder, out, x, transpose, epilogue);
+    return out;
+}
+
+bool SparseWeight24::rounds() const {
+    return !sparse_ && dense().type() != type_;
+}
+
 Tensor SparseWeight24::matmul(Recorder& recorder, const Tensor& x, const Epilogue& epilogue) const {
+    if (rounds()) return rounded(recorder, x, false, epilogue);
     return through([&](const auto& w) { return danaus::matmul(recorder, x, w, epilogue); });
 }
 
 void SparseWeight24::matmul_into(Recorder& recorder, const Tensor& out, const Tensor& x,
                                  const Epilogue& epilogue) const {
+    if (rounds()) return rounded_into(recorder, out, x, false, epilogue);
     through([&](const auto& w) { danaus::matmul_into(recorder, out, x, w, epilogue); });
 }
 
 Tensor SparseWeight24::matmul_transposed(Recorder& recorder, const Tensor& dy,
                                          const Epilogue& epilogue) const {
+    if (rounds()) return rounded(recorder, dy, true, epilogue);
     return through([&](const auto& w) { return danaus::matmul_transposed(recorder, dy, w, epilogue); });
 }
 
 void SparseWeight24::matmul_transposed_into(Recorder& recorder, const Tensor& out, const Tensor& dy,
                                             const Epilogue& epilogue) const {
+    if (rounds()) return rounded_into(recorder, out, dy, true, epilogue);
     through([&](const auto& w) { danaus::matmul_transposed_into(recorder, out, dy, w, epilogue); });
 }
 

@@ -101,7 +101,7 @@ TEST(MonarchLinear, ReadsPublishedTensors) {
     const auto w1 = test::random_values(blocks * q * p, 1, DataType::bf16),
                w2 = test::random_values(blocks * s * q, 2, DataType::bf16),
                bias = test::random_values(out, 3, DataType::bf16), x = test::random_values(tokens * in, 4);
-    // By the formulas, with three features of padding before and one behind.
+    // By the formulas, with two features of padding before and one behind.
     std::vector<double> expected(tokens * out);
     for (std::size_t token = 0; token < tokens; ++token)
         for (std::size_t feature = 0; feature < out; ++feature) {
@@ -117,7 +117,7 @@ TEST(MonarchLinear, ReadsPublishedTensors) {
             }
             expected[token * out + feature] = sum;
         }
-    for (const DataType type : {DataType::f32, DataType::bf16}) {
+    for (const DataType type : {DataType::f32, DataType::f16, DataType::bf16}) {
         SafetensorsWriter writer;
         writer.add("h.0.fc.blkdiag1", upload(stream, w1, {blocks, q, p}, type));
         writer.add("h.0.fc.blkdiag2", upload(stream, w2, {blocks, s, q}, type));
@@ -135,6 +135,19 @@ TEST(MonarchLinear, ReadsPublishedTensors) {
     expect_error(ErrorKind::invalid_argument, {"fc.blkdiag1", "(4, 2, 3)"},
                  [&] { layer.load_from(stream, SafetensorsFile(path), "fc"); });
     std::filesystem::remove(path);
+}
+
+// What a layer that pads writes and reads must lie apart like that of one that does not.
+TEST(MonarchLinear, PaddingHidesNoOverlap) {
+    Stream stream(device());
+    for (const std::uint64_t n : {8u, 9u}) {
+        const MonarchLinear layer(stream, n, n, 4);
+        const Tensor x(device(), DataType::f32, {5, n}), y(device(), DataType::f32, {5, n});
+        expect_error(ErrorKind::invalid_argument, {"out", "overlaps x"},
+                     [&] { layer.forward_into(stream, x, x); });
+        expect_error(ErrorKind::invalid_argument, {"aux", "overlaps x"},
+                     [&] { layer.forward_into(stream, y, x, {.activation = Activation::relu, .aux = x}); });
+    }
 }
 
 }  // namespace

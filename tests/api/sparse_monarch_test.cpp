@@ -37,6 +37,7 @@ struct Case {
     bool bias = false, residual = false, accumulate = false, with_inner = false;
     float scale = 1.0f;
     unsigned seed = 1;
+    int most = 2;  // of all numbers
 
     [[nodiscard]] std::size_t r() const { return k * q / l; }
     [[nodiscard]] std::size_t rows() const { return batch ? batch * tokens : tokens; }
@@ -82,10 +83,10 @@ std::vector<double> plus(std::vector<double> a, const std::vector<double>& b) {
 
 // Empty, or what differs from the oracle.
 std::string check(Stream& stream, const Case& c) {
-    const auto w1 = test::whole_values(c.k * c.q * c.p, c.seed, 2),
-               w2 = test::whole_values(c.l * c.s * c.r(), c.seed + 1, 2),
-               x = test::whole_values(c.rows() * c.k * c.p, c.seed + 2, 2),
-               dy = test::whole_values(c.rows() * c.s * c.l, c.seed + 3, 2),
+    const auto w1 = test::whole_values(c.k * c.q * c.p, c.seed, c.most),
+               w2 = test::whole_values(c.l * c.s * c.r(), c.seed + 1, c.most),
+               x = test::whole_values(c.rows() * c.k * c.p, c.seed + 2, c.most),
+               dy = test::whole_values(c.rows() * c.s * c.l, c.seed + 3, c.most),
                residual = test::whole_values(c.rows() * c.s * c.l, c.seed + 4, 3),
                bias = test::whole_values(c.s * c.l, c.seed + 5, 3);
     const Shape first{c.k, c.q, c.p}, second{c.l, c.s, c.r()};
@@ -109,13 +110,18 @@ std::string check(Stream& stream, const Case& c) {
     const Monarch back = to_monarch(stream, a);
     compare("w1", download(stream, back.w1), reference::to_float(oracle.w1.data));
     compare("w2", download(stream, back.w2), reference::to_float(oracle.w2.data));
-    const SparseMonarch24 again = make(device(), c.type, first, second, c.tiles);
+    const Guarded24<Sparse24> rows1(stream, c.type, first), rows2(stream, c.type, second);
+    const Guarded24<TileSparse24> tiles1(stream, c.type, first), tiles2(stream, c.type, second);
+    const SparseMonarch24 again =
+        c.tiles ? SparseMonarch24(tiles1.get(), tiles2.get()) : SparseMonarch24(rows1.get(), rows2.get());
     const auto mask = [&](const Tensor& w) {
         return c.tiles ? select_transposable_mask(stream, w) : select_mask(stream, w);
     };
     compress_into(stream, again, dense, mask(dense.w1), mask(dense.w2));
     compare("dense", download(stream, to_dense(stream, again)),
             stored(reference::to_dense(oracle).data, c.type));
+    for (const auto* guarded : {&rows1, &rows2}) guarded->check(stream, "rows");
+    for (const auto* guarded : {&tiles1, &tiles2}) guarded->check(stream, "tiles");
 
     const Placed tx(stream, c.type, c.shape(c.k * c.p), c.x, x), ty(stream, c.type, c.shape(c.s * c.l), c.y),
         tdy(stream, c.type, c.shape(c.s * c.l), c.y, dy), tdx(stream, c.type, c.shape(c.k * c.p), c.x);
@@ -137,11 +143,18 @@ std::string check(Stream& stream, const Case& c) {
 
     const auto exact = reference::monarch_backward(mdy, mx, oracle);
     const Tensor dw1(device(), DataType::f32, first), dw2(device(), DataType::f32, second);
-    backward_into(stream, {tdx, Monarch(dw1, dw2)}, tdy, tx, a, inner);
+    for (const Tensor& dw : {dw1, dw2}) fill_into(stream, dw, 5.0);
+    backward_into(stream, {tdx, Monarch(dw1, dw2)}, tdy, tx, a, inner,
+                  {.scale = c.scale, .accumulate = c.accumulate});
+    const auto changed = [&](std::vector<double> values, double before) {
+        for (double& value : values) value = static_cast<double>(c.scale) * value + before;
+        return values;
+    };
     const auto rdx = tdx.read(stream);
-    compare("dx", rdx.values, stored(exact.dx.data, c.type));
-    compare("dw1", download(stream, dw1), reference::to_float(exact.dw1.data));
-    compare("dw2", download(stream, dw2), reference::to_float(exact.dw2.data));
+    compare("dx", rdx.values, stored(changed(exact.dx.data, 0.0), c.type));
+    const double before = c.accumulate ? 5.0 : 0.0;
+    compare("dw1", download(stream, dw1), reference::to_float(changed(exact.dw1.data, before)));
+    compare("dw2", download(stream, dw2), reference::to_float(changed(exact.dw2.data, before)));
     compare("transposed", download(stream, matmul_transposed(stream, tdy, a)), stored(exact.dx.data, c.type));
     text << ry.damage << rdx.damage;
     return text.str();
@@ -161,6 +174,23 @@ TEST(SparseMonarch24, AgreesWithTheOracle) {
                 c.tiles = tiles;
                 ASSERT_EQ(check(stream, c), "") << c;
             }
+}
+
+// Large enough that factors are expanded into panels before and results moved to their places behind.
+TEST(SparseMonarch24, LargeFactors) {
+    Stream stream(device());
+    for (const bool tiles : {false, true}) {
+        const Case c{.k = 2,
+                     .q = 128,
+                     .p = 512,
+                     .l = 2,
+                     .s = 160,
+                     .tokens = 256,
+                     .type = tiles ? DataType::f32 : DataType::f16,
+                     .tiles = tiles,
+                     .most = 1};
+        ASSERT_EQ(check(stream, c), "") << c;
+    }
 }
 
 TEST(SparseMonarch24, AgreesForAnyShapeLayoutAndEpilogue) {

@@ -168,8 +168,30 @@ TEST(SparseWeight24, NeedsNoWorkingCopy) {
             check();
             for (SparseWeight24* weight : {&lean, &usual}) weight->refresh(stream);
             check();
+            const SparseWeight24 copy = lean;
             for (SparseWeight24* weight : {&lean, &usual}) weight->set_sparse(stream, false);
             check();
+            // Dense, it follows its master at once, and so does a copy of the handle that is dense.
+            for (const Parameter* parameter : {&alone, &copied}) {
+                upload_into(stream, parameter->master, normal_values(shape.elements(), 9));
+                refresh_working(stream, *parameter);
+            }
+            check();
+            SparseWeight24 other = copy;
+            other.set_sparse(stream, false);
+            EXPECT_EQ(first_difference(download(stream, other.matmul(stream, typed_x)),
+                                       download(stream, lean.matmul(stream, typed_x))),
+                      "");
+            const Tensor y(device(), type, {7, 12});
+            lean.matmul_into(stream, y, typed_x, {.scale = 2.0f});
+            EXPECT_EQ(first_difference(download(stream, y),
+                                       download(stream, usual.matmul(stream, typed_x, {.scale = 2.0f}))),
+                      "");
+            // What is refused is refused before the master is rounded.
+            expect_error(ErrorKind::invalid_argument, {"x", "20"},
+                         [&] { lean.matmul_into(stream, y, typed_dy); });
+            expect_error(ErrorKind::invalid_argument, {"out", "(7, 12)"},
+                         [&] { lean.matmul_transposed_into(stream, y, typed_dy); });
             for (SparseWeight24* weight : {&lean, &usual}) weight->set_sparse(stream, true);
             check();
         }

@@ -206,8 +206,7 @@ TEST(Transfer, TilesOfRowsAndTransposes) {
                 for (const bool turned_in : {false, true})
                     for (const bool turned_out : {false, true}) {
                         const auto values = test::random_values(shape.elements(), 3, from);
-                        const Placed in(stream, from, shape, {.feature_major = turned_in, .gap = 1},
-                                              values),
+                        const Placed in(stream, from, shape, {.feature_major = turned_in, .gap = 1}, values),
                             out(stream, to, shape, {.feature_major = turned_out, .gap = turned_in ? 1u : 2u});
                         convert_into(stream, out, in);
                         EXPECT_EQ(out.values(stream),
@@ -286,7 +285,8 @@ TEST(Transfer, WrongInputIsNamedAndNothingIsRecorded) {
     expect_error(invalid, {"tensor", "f32", "u32"}, [&] { static_cast<void>(download_u32(stream, f)); });
     expect_error(invalid, {"tensor", "null"}, [&] { static_cast<void>(download(stream, {})); });
     expect_error(invalid, {"out", "(3, 2)", "(2, 3)"}, [&] { convert_into(stream, f.transpose(), f); });
-    expect_error(invalid, {"out", "i32", "f32, f16, bf16 and complex64"}, [&] { convert_into(stream, i, f); });
+    expect_error(invalid, {"out", "i32", "f32, f16, bf16 and complex64"},
+                 [&] { convert_into(stream, i, f); });
     expect_error(invalid, {"out", "f32", "itself"}, [&] { convert_into(stream, f, i); });
     expect_error(invalid, {"out", "overlaps in"}, [&] { convert_into(stream, f, f); });
     expect_error(invalid, {"out", "more than once"}, [&] {

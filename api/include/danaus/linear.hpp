@@ -38,7 +38,8 @@ namespace danaus {
 /// they belong to; of two factors each takes √gain.
 enum class Initialization : std::uint32_t {
     fan_in,  ///< c = 1, as most training code does: outputs have a third of the inputs' variance a factor
-    unit_variance,  ///< c = √3: outputs of independent inputs have the inputs' variance, times gain²
+    unit_variance,  ///< c = √3: outputs of independent inputs have the inputs' variance, times gain², but for
+                    ///< what masks drop and what padded blocks lack
 };
 
 /// The first values are drawn by the counter-based generator (random.hpp), the same on every device: weights
@@ -212,12 +213,13 @@ protected:
 /// that the paper's authors published: with p = ⌈in / blocks⌉, s = ⌈out / blocks⌉ and q = min(p, s),
 /// "NAME.blkdiag1" (blocks, q, p), which comes first, "NAME.blkdiag2" (blocks, s, q), and "NAME.bias" (out).
 /// Where `blocks` does not divide in or out, x is padded with zeros and the product cut before the bias:
-/// copies that dividing sizes do without. Initialization::fan_in is those checkpoints'.
+/// copies that dividing sizes do without. Initialization::fan_in is that of
+/// their weights.
 class DANAUS_EXPORT MonarchLinear final : public Linear {
 public:
     MonarchLinear(Recorder& recorder, std::uint64_t in, std::uint64_t out, std::uint64_t blocks,
                   const LinearOptions& options = {});
-    /// As forward multiplies by it.
+    /// As forward multiplies by it; where x is padded, of the padded sizes.
     [[nodiscard]] Monarch weight() const;
 
 protected:
@@ -232,8 +234,8 @@ struct SparseLinear24Options {
     /// The numbers of pruned gradients come from the stream weight.gradient.seed ^ ~LinearOptions::seed;
     /// those of draw d (BackwardOptions) begin 2⁴⁰ · d blocks behind weight.gradient.offset.
     SparseWeight24Options weight{};  ///< its type is the layer's
-    /// Whether there is always a dense weight in the layer's type beside the compressed one. Sparse steps
-    /// have no use for it; else there is one from the switch to dense steps on.
+    /// Whether there is a dense weight in the layer's type beside the compressed one. Sparse steps have no
+    /// use for it; dense ones round the master for every multiply without it.
     bool working_copy = false;
     /// λ and its form, of the weight's Parameter. It is the optimizer's from then on: set_masked_decay(…, 0)
     /// at schedule.dense_from().

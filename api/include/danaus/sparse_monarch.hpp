@@ -1,13 +1,14 @@
 // Monarch matrices whose two factors are 2:4: two of every four neighbours along the columns of every block
 // are kept, row by row, or by 4×4 tiles.
 //
-//   Monarch m = project(stream, w, …);                              // or one in training
+//   Monarch m = project(stream, w, shape).matrix;                   // or one in training
 //   SparseMonarch24 pruned = compress_by_magnitude(stream, m);      // half of its values, and their places
 //   Tensor y = matmul(stream, x, pruned);
 //
-// Of n features in b blocks a Monarch matrix has 2 n² / b weights and this n² / b, besides 4 bits for every
-// two. Each factor is multiplied as a Sparse24 or TileSparse24 with its blocks on strides, so that nothing is
-// permuted or expanded in memory.
+// Of n features in b blocks a Monarch matrix has 2 n² / b weights and this n² / b, and beside every two of
+// them 4 bits that say where they belong (by tiles 2). Each factor is multiplied as a Sparse24 or
+// TileSparse24 whose blocks are strides; large ones are expanded or moved through scratch where that is
+// faster, as other weights are.
 #pragma once
 
 #include <danaus/monarch.hpp>
@@ -48,9 +49,8 @@ private:
 
 /// Both factors compressed: what their masks keep. The two largest magnitudes of every four columns, or by
 /// tiles the best transposable pattern (masks.hpp); w has OutputOrder::interleaved. `out` has the shapes of w
-/// and its type, or of an f32 w also f16 or bf16. To project a dense weight and then prune it:
-/// compress_by_magnitude( project(w)); factors from a singular value decomposition have their values in
-/// descending order of what they are worth, and 2:4 keeps as many of each four, whatever they are worth.
+/// and its type, or of an f32 w also f16 or bf16. To project a dense weight and then prune it, compress the
+/// matrix of its Projection (projection.hpp): what was nearest to the weight need not be so afterwards.
 [[nodiscard]] DANAUS_EXPORT SparseMonarch24 compress_by_magnitude(Recorder& recorder, const Monarch& w,
                                                                   bool tile_codes = false);
 DANAUS_EXPORT void compress_by_magnitude_into(Recorder& recorder, const SparseMonarch24& out,

@@ -59,8 +59,8 @@ struct SparseWeight24Options {
     /// exact search.
     bool tile_codes = false;
     /// Of the compressed form and of multiplies. Empty: the working copy's type, or f32 without one. A weight
-    /// without a working copy may have any: its compressed form is rounded from the master, and there is no
-    /// dense copy until it is not sparse() any more.
+    /// without a working copy may have any: its compressed form is rounded from the master, and a sparse step
+    /// needs no dense copy. Where it is not sparse(), each multiply rounds the master into scratch first.
     std::optional<DataType> type{};
     /// dW from a dZᵀ that is pruned to 2:4 without bias; else from all of dZ.
     bool prune_gradient = true;
@@ -69,7 +69,7 @@ struct SparseWeight24Options {
 
 /// A 2:4 weight in training. A handle: copies share memory, so that one alone should be refreshed; each has
 /// its own sparse() switch and random numbers. Used by one thread at a time. All operations but the
-/// constructor and set_sparse() allocate scratch at most, so that a Program can hold a step.
+/// constructor allocate scratch at most, so that a Program can hold a step.
 class DANAUS_EXPORT SparseWeight24 {
 public:
     SparseWeight24() = default;
@@ -82,13 +82,12 @@ public:
     /// the compressed form ← the weight under it. Without sparse() nothing is compressed: the flips are
     /// then those of the virtual mask of a dense run.
     void refresh(Recorder& recorder) const;
-    /// The compressed form ← the weight under the mask that there is. Without sparse() nothing but, of a
-    /// weight in another type than its only copy, the dense copy ← the master.
+    /// The compressed form ← the weight under the mask that there is. Nothing without sparse().
     void recompress(Recorder& recorder) const;
 
     /// Whether multiplies go through the mask. On at first.
     [[nodiscard]] bool sparse() const noexcept { return sparse_; }
-    /// Switching on compresses. Switching off makes the dense copy, if multiplies need another than there is.
+    /// Switching on compresses.
     void set_sparse(Recorder& recorder, bool sparse);
 
     /// The random numbers of gradients recorded from now on: another seed for every layer, and either a
@@ -130,9 +129,9 @@ public:
     /// Reads both back, into master, mask, working copy and compressed form. sparse() is no part of what is
     /// saved and stays as it is: whoever resumes a run calls set_sparse(step < schedule.dense_from()) behind
     /// this. Throws Error(invalid_argument)
-    /// when one is missing or of another type or shape, a weight is not finite, or the mask is not what
-    /// options() say, naming the place (after greedy and two_approximation at most two of each row and column
-    /// of a tile); then nothing has changed.
+    /// when one is missing or of another shape or type (a weight may be f16 or bf16), a weight is not finite,
+    /// or the mask is not what options() say, naming the place (after greedy and two_approximation at most
+    /// two of each row and column of a tile); then nothing has changed.
     void load_from(Stream& stream, const SafetensorsFile& file, const std::string& name) const;
     /// The first half of load_from(): reads and checks. The result, called once while this object lives where
     /// it is, writes, and compresses if the weight is sparse() by then.
@@ -147,13 +146,18 @@ private:
     /// The working copy, or the master: what is compressed.
     [[nodiscard]] const Tensor& dense() const;
     void compress(Recorder& recorder) const;
+    /// Whether multiplies take the master in another type, rounded into scratch each time.
+    [[nodiscard]] bool rounds() const;
+    [[nodiscard]] Tensor rounded(Recorder& recorder, const Tensor& x, bool transpose,
+                                 const Epilogue& epilogue) const;
+    void rounded_into(Recorder& recorder, const Tensor& out, const Tensor& x, bool transpose,
+                      const Epilogue& epilogue) const;
     /// `call` with what multiplies go through.
     template <typename Call>
     auto through(const Call& call) const;
 
     Parameter weight_;
     SparseWeight24Options options_;
-    Tensor rounded_;  // the master in the type of multiplies, if nothing else is
     DataType type_ = DataType::f32;
     Tensor mask_, flips_;
     Sparse24 compressed_;

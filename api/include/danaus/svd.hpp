@@ -18,9 +18,9 @@ struct SvdOptions {
     /// or less is what random matrices take. The work that is recorded grows with it for large matrices.
     std::uint32_t sweeps = 12;
     /// A matrix has converged after a sweep that found no two of its vectors at a cosine above this; at least
-    /// 0 and finite. That sweep still rotated them, so that what is left is mostly of the order of its square.
-    /// 0: what rounding lets be reached, ε √max(16, length) in f32, ε = 2^-23, and 2^-36 in f64; project() in
-    /// f32 takes 2^-11.
+    /// 0 and finite. That sweep still rotated them, so that what is left is mostly of the order of its
+    /// square. 0: what rounding lets be reached, ε √max(16, length) in f32, ε = 2^-23, and 2^-36 in f64;
+    /// project() in f32 takes 2^-11.
     float tolerance = 0.0f;
 };
 
@@ -38,8 +38,8 @@ struct Svd {
 /// rotations make the columns (or the rows, whichever there are fewer of) orthogonal; their lengths are then
 /// sigma. Matrices with a longer side than 64 rotate panels of columns at a time, by the eigenvectors of
 /// their Gram matrices (f32 only; in f64 they rotate pair by pair, which takes long). Every matrix is scaled
-/// by a power of two first, so that squares neither overflow nor vanish; subnormal elements may count as zero. Each run
-/// gives the same bits.
+/// by a power of two first, so that squares neither overflow nor vanish; subnormal elements may count as
+/// zero. Each run gives the same bits.
 ///
 /// The singular vectors of the shorter side are orthonormal whatever sigma is. Those of the longer side
 /// (of u for m >= n, else of v; either for m = n) are zero where sigma is zero, as all of them are for a zero
