@@ -47,7 +47,8 @@ void computes(Job& job, DataType type, std::vector<Gemm> gemms) {
 }
 
 Yardstick by_blas(std::string what, std::vector<Gemm> gemms) {
-    Yardstick yardstick{std::move(what), 0, {}};
+    Yardstick yardstick;
+    yardstick.what = std::move(what);
     for (const Gemm& gemm : gemms) yardstick.multiply_adds += gemm.multiply_adds();
     yardstick.run = [gemms = std::move(gemms)](const Blas& blas, Values& operands) {
         for (const Gemm& gemm : gemms) multiply_by_blas(blas, gemm, operands);
