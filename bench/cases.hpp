@@ -31,8 +31,8 @@ struct Operand {
 struct Yardstick {
     std::string what;  ///< empty: none
     std::uint64_t multiply_adds = 0;
-    bool needs_lapack = false;
     std::function<void(const Blas&, std::vector<std::vector<float>>& operands)> run;
+    bool needs_lapack = false;
 };
 
 /// Another operation on the same operands that the device takes turns with, so that a ratio of the two is

@@ -15,6 +15,10 @@ const uint LARGEST = 2;
 // Lengths whose squares sums no longer tell apart from rounding are zero. Elements are scaled to the range of 1.
 const float LEAST_SQUARE = 1e-30;
 
+// Vectors this much shorter than the longest are what rounding left, in any direction: not terms of a projection, whose
+// other side is computed from their directions.
+const float LEAST_TERM = 1.0 / 1048576.0;
+
 // Below this a rotation changes nothing, in f32 or in f64.
 const float LEAST_COSINE = 1e-18;
 

@@ -5,7 +5,7 @@
 //   c c c c …                   │
 //   │ Σ over the rows of û      û: the same for all lanes
 //
-// Terms from `kept` on and those of length zero are zero. NaN for a block that holds NaN or infinities. Grid: (ceil(width / LANES),
+// Terms from `kept` on and those of no length (LEAST_TERM) are zero. NaN for a block that holds NaN or infinities. Grid: (ceil(width / LANES),
 // ceil(terms / TILE), blocks). svd_terms.glsl has the places.
 #version 460
 #extension GL_GOOGLE_include_directive : require
@@ -50,6 +50,8 @@ void main() {
     const float scale = uintBitsToFloat(load(ORDER, entries, 2u));
     const bool bad = (floatBitsToUint(scale) & 0x7f800000u) == 0x7f800000u;
 
+    const float least = LEAST_TERM * uintBitsToFloat(load(ORDER, entries, 1u));
+
     uint from[TILE];
     float sums[TILE];
     [[unroll]] for (uint t = 0; t < TILE; ++t) {
@@ -71,7 +73,7 @@ void main() {
         const float length = norm > 0.0 ? norm : 1.0;
         // In A's units: Aᵀ w / σ' is sums / (scale σ'), and √σ is √(σ' / scale).
         const float value = sums[t] / length / scale / sqrt(length / scale);
-        const float result = bad ? uintBitsToFloat(0x7fc00000u) : term < push.kept && norm > 0.0 ? value : 0.0;
+        const float result = bad ? uintBitsToFloat(0x7fc00000u) : term < push.kept && norm > least ? value : 0.0;
         if (gl_GlobalInvocationID.x < push.width && term < terms.count)
             store_float(OUT, out_type, terms.start, term * terms.step + element * push.out_element, result);
     }

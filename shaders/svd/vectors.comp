@@ -4,7 +4,7 @@
 //                             FORM 1: w                    those of the other side, which turned along
 //                             FORM 2: w / σ' · √σ          that side of a projection's factors
 //
-// A vector of length zero is zero. NaN for a matrix that holds NaN or infinities. Grid: (ceil(extent / LANES), terms,
+// A vector of length zero is zero, in a projection one of LEAST_TERM of the longest too. NaN for a matrix that holds NaN or infinities. Grid: (ceil(extent / LANES), terms,
 // matrices). Called for decompositions and projections.
 #version 460
 #extension GL_GOOGLE_include_directive : require
@@ -37,7 +37,9 @@ void main() {
     const float norm = uintBitsToFloat(load(ORDER, entry, 1u));
     const float scale = uintBitsToFloat(load(ORDER, entry, 2u));
     const bool bad = (floatBitsToUint(scale) & 0x7f800000u) == 0x7f800000u;
-    const bool kept = term < push.kept && (FORM == 1 || norm > 0.0);
+    const float longest = uintBitsToFloat(load(ORDER, matrix * push.kept * 4, 1u));
+    const float least = FORM == 2 ? LEAST_TERM * longest : 0.0;
+    const bool kept = term < push.kept && (FORM == 1 || norm > least);
 
     const float length = norm > 0.0 ? norm : 1.0;
     const float factor = FORM == 0 ? 1.0 / length : FORM == 1 ? 1.0 : sqrt(length / scale) / length;

@@ -218,6 +218,18 @@ TEST(Projection, TiesZerosAndScales) {
     }
 }
 
+// All but one of the vectors kept are rounding, whose directions must not come into the product.
+TEST(Projection, RanksBelowThoseKept) {
+    Stream stream(test::device());
+    for (const Case& c : {Case{2, 20, 70, 2, 66}, Case{2, 20, 30, 2, 20}}) {
+        std::vector<float> a(c.out() * c.in());
+        for (std::size_t i = 0; i < a.size(); ++i)
+            a[i] = (static_cast<float>(i / c.in() * 7 % 5) - 2.0f) *
+                   (static_cast<float>(i % c.in() * 3 % 5) - 2.0f);
+        expect_nearest(stream, c, a);
+    }
+}
+
 TEST(Projection, BalancesItsFactors) {
     // Both factors take the root of σ: equal norms of each term's row and column.
     Stream stream(test::device());

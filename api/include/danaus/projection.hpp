@@ -37,7 +37,8 @@ struct Projection {
 ///
 /// so that block (K, L) is any matrix of a rank up to the number of such Q_t: q / l, or, where l does not
 /// divide q, either neighbour of it. The nearest is the truncated singular value decomposition (svd.hpp), and
-/// both factors take the root of σ. Terms past min(s, p), and those with σ = 0, are zero in both factors.
+/// both factors take the root of σ. Terms past min(s, p), and those with σ below 2^-20 of
+/// the block's largest, are zero in both factors.
 ///
 ///   dense  f32, f16 or bf16, any strides → w1, w2 of `type`, contiguous
 ///
