@@ -63,7 +63,7 @@ void write_sheet(const std::filesystem::path& file, const std::array<Grey, 6>& p
     image.width = static_cast<png_uint_32>(width);
     image.height = static_cast<png_uint_32>(height);
     image.format = PNG_FORMAT_GRAY;
-    if (!png_image_write_to_file(&image, file.c_str(), 0, bytes.data(), 0, nullptr))
+    if (!png_image_write_to_file(&image, file.string().c_str(), 0, bytes.data(), 0, nullptr))
         throw std::runtime_error(fmt::format("{}: {}", file.string(), image.message));
 }
 
