@@ -1,5 +1,7 @@
 #include "train.hpp"
 
+#include "timing.hpp"
+
 #include <algorithm>
 #include <array>
 #include <chrono>
@@ -23,13 +25,6 @@ constexpr std::uint64_t most_warm_up_refreshes = 5;
 
 double seconds(Clock::duration time) {
     return std::chrono::duration<double>(time).count();
-}
-
-double median(std::vector<double> values) {
-    if (values.empty()) return 0.0;
-    const auto middle = values.begin() + static_cast<std::ptrdiff_t>(values.size() / 2);
-    std::nth_element(values.begin(), middle, values.end());
-    return *middle;
 }
 
 double mean(const std::vector<Point>& curve) {
@@ -128,24 +123,13 @@ double seconds_per_step(const Device& device, const Dataset& data, const TrainOp
 
 double multiply_ratio(const Device& device, Structure structure) {
     if (structure == Structure::dense) return 1.0;
-    StreamOptions profiled;
-    profiled.profile = device.capabilities().timestamp_bits > 0;
-    Stream stream(device, profiled);
+    TimedStream timed(device);
+    Stream& stream = timed.stream;
     const auto x = Tensor(device, DataType::f32, {timed_tokens, timed_features});
     uniform_into(stream, x, -1.0f, 1.0f, 1);
     const auto dense = make_layer(stream, {}, timed_features, timed_features, 2);
     const auto other = make_layer(stream, {.structure = structure}, timed_features, timed_features, 3);
-    const auto time_of = [&](Layer& layer) {
-        stream.finish();
-        (void)stream.timings();
-        const Clock::time_point since = Clock::now();
-        layer.multiply(stream, x);
-        stream.finish();
-        if (!profiled.profile) return seconds(Clock::now() - since);
-        double total = 0.0;
-        for (const Timing& timing : stream.timings()) total += timing.nanoseconds;
-        return total;
-    };
+    const auto time_of = [&](Layer& layer) { return timed.seconds([&] { layer.multiply(stream, x); }); };
     std::vector<double> dense_times, other_times;
     for (int i = 0; i < 10; ++i) {
         const double a = time_of(*dense), b = time_of(*other);

@@ -1,5 +1,5 @@
 // The data set's reader refuses what is missing, cut or altered, in one line that names the file.
-#include "../../samples/fashion_mnist/dataset.hpp"
+#include "../../samples/common/dataset.hpp"
 
 #include <filesystem>
 #include <stdexcept>

@@ -75,7 +75,11 @@ Images read_images(const std::filesystem::path& folder, const char* stem, std::u
 }  // namespace
 
 Dataset load_dataset(const std::filesystem::path& folder) {
-    return {read_images(folder, "train", 60000), read_images(folder, "t10k", 10000)};
+    return {read_images(folder, "train", 60000), load_test_images(folder)};
+}
+
+Images load_test_images(const std::filesystem::path& folder) {
+    return read_images(folder, "t10k", 10000);
 }
 
 void gather(const Images& images, const std::uint32_t* indices, std::size_t count, std::vector<float>& rows,

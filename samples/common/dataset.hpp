@@ -24,6 +24,8 @@ struct Dataset {
 /// Reads the four files of `folder`. Throws std::runtime_error with one line naming the file and what is
 /// wrong with it: missing, cut, not gzip, not IDX, another size than expected, a label above 9.
 Dataset load_dataset(const std::filesystem::path& folder);
+/// The 10,000 test images alone, from two of the files.
+Images load_test_images(const std::filesystem::path& folder);
 
 /// The brightness of a pixel is p/255, shifted and scaled by the training set's mean and deviation (0.2860,
 /// 0.3530, as published with the data set).

@@ -1,0 +1,46 @@
+# Transforms stay within their bound and are drawn; wrong input ends in one line and a non-zero status.
+file(REMOVE_RECURSE "${OUT}")
+
+# run(<folder> <width and height of the picture, hexadecimal> <arguments>...)
+function(run folder size)
+    execute_process(COMMAND ${RUNNER} "${PROGRAM}" --out "${OUT}/${folder}" ${ARGN} RESULT_VARIABLE status
+        OUTPUT_VARIABLE text ERROR_VARIABLE problem)
+    if(NOT status EQUAL 0)
+        message(FATAL_ERROR "transforms ${ARGN}: status ${status}\n${text}${problem}")
+    endif()
+    foreach(row IN ITEMS "DFT" "DCT-II" "DCT-III of 1/16" "circulant blur" "2-D circulant edges")
+        # Errors of 0 would be those of nothing compared.
+        if(NOT text MATCHES "\n${row} +[0-9.]+ [kM]?B +[0-9.]+ [kMG]?B +[1-9].[0-9]+e-[0-9]+ +[1-9].[0-9]+e-0[6-9] ")
+            message(FATAL_ERROR "transforms ${ARGN}: no row '${row}':\n${text}")
+        endif()
+    endforeach()
+    file(READ "${OUT}/${folder}/transforms.png" head LIMIT 24 HEX)
+    if(NOT head STREQUAL "89504e470d0a1a0a0000000d49484452${size}")
+        message(FATAL_ERROR "transforms.png begins with ${head}")
+    endif()
+endfunction()
+
+run(four "00000158000000e4" --tiles 4)
+# One image of 4·7 pixels a side, the last one, without device addresses.
+set(ENV{DANAUS_DISABLE} bda)
+run(one "0000005c0000003c" --tiles 1 --first 9999)
+unset(ENV{DANAUS_DISABLE})
+
+# expect_failure(<text on stderr> <arguments>...)
+function(expect_failure text)
+    execute_process(COMMAND ${RUNNER} "${PROGRAM}" --out "${OUT}/wrong" ${ARGN} RESULT_VARIABLE status
+        OUTPUT_VARIABLE out ERROR_VARIABLE problem)
+    string(REGEX MATCHALL "\n" lines "${problem}")
+    list(LENGTH lines lines)
+    if(status EQUAL 0 OR NOT problem MATCHES "${text}" OR NOT lines EQUAL 1)
+        message(FATAL_ERROR "transforms ${ARGN}: status ${status}, expected one line with '${text}':\n${problem}")
+    endif()
+endfunction()
+expect_failure("t10k-images-idx3-ubyte.gz: not found" --data "${OUT}/nothing")
+expect_failure("--tiles: Value 0 not in range 1 to 32" --tiles 0)
+expect_failure("--tiles: Value 33 not in range 1 to 32" --tiles 33)
+expect_failure("--tiles: 2 × 2 need 4 images; from --first 9997 on there are 3 of 10000" --tiles 2 --first 9997)
+expect_failure("--first: Value 10000 not in range 0 to 9999" --first 10000)
+expect_failure("--first: Value -1 not in range 0 to 9999" --first=-1)
+expect_failure("--bound: nan, more than 0 is needed" --bound nan)
+expect_failure("an error is above 1e-12 of the largest output" --bound 1e-12 --tiles 1)
