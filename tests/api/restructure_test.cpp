@@ -94,8 +94,8 @@ TEST(Restructure, ProjectionFindsTheMonarchLayerAgain) {
 }
 
 // A Monarch layer between a dense one and a masked one, with random gradients for a few steps.
-struct Run {
-    Run(Stream& stream, const Sizes& s, const auto& options)
+struct Training {
+    Training(Stream& stream, const Sizes& s, const auto& options)
         : first(stream, s.in, s.in, {.seed = 1}),
           monarch(stream, s.in, s.out, s.blocks, {.seed = 2}),
           last(stream, 8, 8, {.masked_decay = 0.25f}, {.bias = false, .seed = 3}) {
@@ -159,7 +159,7 @@ double sum_of_squares(const std::vector<double>& values) {
 TEST(Restructure, MomentumMovesTheDenseWeightAsItMovedTheFactors) {
     Stream stream(device());
     for (const Sizes& s : sizes) {
-        const Run run(stream, s, SgdOptions{.momentum = 0.9f});
+        const Training run(stream, s, SgdOptions{.momentum = 0.9f});
         const auto dense = to_dense(stream, run.monarch);
         const Densified pair{&run.monarch, dense.get()};
         const Optimizer next = carry_over(stream, run.optimizer, {&pair, 1});
@@ -177,7 +177,7 @@ TEST(Restructure, AdamWTakesTheStepThatTheFactorsWereAboutToTake) {
     Stream stream(device());
     const AdamWOptions options{.learning_rate = 1e-3f, .epsilon = 1e-3f, .weight_decay = 0.0f};
     for (const Sizes& s : sizes) {
-        const Run run(stream, s, options);
+        const Training run(stream, s, options);
         const auto dense = to_dense(stream, run.monarch);
         const Densified pair{&run.monarch, dense.get()};
         const Optimizer next = carry_over(stream, run.optimizer, {&pair, 1});
@@ -246,7 +246,7 @@ TEST(Restructure, TheSecondMomentIsThatOfIndependentGradients) {
 TEST(Restructure, LionsMomentHasTheSizeOfAGradient) {
     Stream stream(device());
     for (const Sizes& s : sizes) {
-        const Run run(stream, s, LionOptions{});
+        const Training run(stream, s, LionOptions{});
         const auto dense = to_dense(stream, run.monarch);
         const Densified pair{&run.monarch, dense.get()};
         const Optimizer next = carry_over(stream, run.optimizer, {&pair, 1});
