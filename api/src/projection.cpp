@@ -119,6 +119,7 @@ void project_into(Recorder& recorder, const Monarch& out, const Tensor& error, c
     const MonarchShape shape{out.w1.size(0), out.w2.size(0), out.w1.size(1)};
     check_shape(dense, shape);
     for (const auto& [name, tensor] : {std::pair{"out.w1", &out.w1}, std::pair{"out.w2", &out.w2}}) {
+        require_floating(name, *tensor);
         require_no_self_overlap(name, *tensor);
         require_disjoint(name, *tensor, "dense", dense);
     }

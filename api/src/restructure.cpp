@@ -1,5 +1,6 @@
 // Layers that change their structure: weights are multiplied out or projected, moments follow them.
 #include "check.hpp"
+#include "svd.hpp"
 #include "two_factors.hpp"
 
 #include <danaus/restructure.hpp>
@@ -83,10 +84,12 @@ void carry_adamw(Stream& stream, const std::vector<Tensor>& out, const Monarch& 
     const auto [u2, v2] = step(from.second);
     // Sums over the rows of w2 and over the columns of w1: l·s·r / (l·r) and k·q·p / (k·q) terms.
     const double inputs = static_cast<double>(w.w1.size(2)), outputs = static_cast<double>(w.w2.size(1));
-    const double squares =
-        mean_square(download(stream, w.w1)) * inputs * (mean_square(download(stream, w.w2)) * outputs);
-    if (!(squares > 0.0)) return;
-    const double v = std::sqrt(v1 * v2 / squares);
+    // Of dW's entries, from either factor's gradient; a factor that is zero tells nothing of its partner's.
+    const double one = v1 / (mean_square(download(stream, w.w2)) * outputs),
+                 other = v2 / (mean_square(download(stream, w.w1)) * inputs);
+    const auto told = [](double square) { return std::isfinite(square) && square > 0.0; };
+    if (!told(one) && !told(other)) return;
+    const double v = told(one) && told(other) ? std::sqrt(one * other) : told(one) ? one : other;
     tangent_into(stream, out[0], w, Monarch(u1, u2), c1 * (std::sqrt(v) + state.epsilon));
     fill_into(stream, out[1], c2 * v);
 }
@@ -124,6 +127,7 @@ std::unique_ptr<DenseLinear> to_dense(Recorder& recorder, const MonarchLinear& l
 
 std::unique_ptr<MonarchLinear> to_monarch(Recorder& recorder, const DenseLinear& layer, std::uint64_t blocks,
                                           const SvdOptions& options) {
+    detail::check_svd_options(recorder, options);
     auto monarch =
         std::make_unique<MonarchLinear>(recorder, layer.in(), layer.out(), blocks, options_of(layer));
     const Monarch w = masters_of(*monarch);
@@ -149,8 +153,10 @@ Optimizer carry_over(Stream& stream, const Optimizer& optimizer, std::span<const
                 to->has_bias() ? " and a bias" : "", from->in(), from->out(),
                 from->has_bias() ? " and a bias" : "");
         places.push_back(place_of(optimizer, *from, i));
-        for (std::size_t j = 0; j < i; ++j)
+        for (std::size_t j = 0; j < i; ++j) {
             require(places[j] != places[i], "layers[{}].from: is layers[{}].from too", i, j);
+            require(layers[j].to != to, "layers[{}].to: is layers[{}].to too", i, j);
+        }
     }
     // From the back, so that places in front stay.
     std::vector<std::size_t> order(layers.size());

@@ -174,6 +174,13 @@ void backward_into(Recorder& recorder, const ChainGradients& out, const Tensor& 
     check_operand(recorder, "dy", dy, a, true);
     require_shape("dy", dy, with_features(x, a.out_features));
     if (out.dx) check_result(recorder, out.dx, "dy", dy, a, true);
+    const std::vector<KroneckerFactor>& factors = a.matrix.factors;
+    require(out.dw.empty() || out.dw.size() == factors.size(), "dw: {} tensors, the chain has {} factors",
+            out.dw.size(), factors.size());
+    for (std::size_t i = 0; i < out.dw.size(); ++i)
+        if (out.dw[i])
+            require_result(recorder, fmt::format("dw[{}]", i).c_str(), out.dw[i], factors[i].weight.shape(),
+                           a.type());
     for (const Tensor& dw : out.dw)
         for (const auto& [name, tensor] :
              {std::pair{"x", &x}, std::pair{"dy", &dy}, std::pair{"dx", &out.dx}})

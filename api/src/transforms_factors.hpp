@@ -17,6 +17,11 @@ using Complex = std::complex<double>;
 /// i·j ≥ least, both near its root.
 [[nodiscard]] Split split_of_at_least(std::uint64_t least);
 
+/// Throws unless n² weights are within what one dense factor may have: sizes without divisors need them.
+void require_dense_factor(std::uint64_t n);
+/// Throws unless it is one of the two.
+void require_norm(Norm norm);
+
 /// A factor's weight (a, d, b, c), rounded to f32.
 [[nodiscard]] KroneckerFactor factor_of(Stream& stream, const FactorPattern& pattern,
                                         const std::vector<double>& weight);

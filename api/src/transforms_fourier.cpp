@@ -18,6 +18,20 @@ std::vector<Complex> roots_of_unity(std::uint64_t n) {
     return roots;
 }
 
+void require_dense_factor(std::uint64_t n) {
+    constexpr std::uint64_t most = 1 << 14;
+    if (n <= most) return;
+    std::uint64_t next = n + 1;
+    while (splits_of(next).size() < 2) ++next;
+    require(false, "n: {} has no divisors and would be one dense factor, at most {} is possible; {} has some",
+            n, most, next);
+}
+
+void require_norm(Norm norm) {
+    require(norm == Norm::unnormalised || norm == Norm::orthonormal, "norm: {} is none of the known ones",
+            static_cast<int>(norm));
+}
+
 Split checked_split(std::uint64_t n, Split wanted) {
     constexpr std::uint64_t most = 1ull << 31;
     require(n >= 1 && n <= most, "n: {}, 1 to {} is needed", n, most);
@@ -132,6 +146,7 @@ Transform fourier(Stream& stream, std::uint64_t n, Split wanted, bool inverse, d
     if (inverse)
         for (Complex& root : roots) root = std::conj(root);
     if (i == 1 || j == 1) {
+        detail::require_dense_factor(n);
         std::vector<Complex> dense(n * n);
         for (std::uint64_t f = 0; f < n; ++f)
             for (std::uint64_t t = 0; t < n; ++t) dense[f * n + t] = scale * roots[f * t % n];
@@ -149,6 +164,7 @@ Transform fourier(Stream& stream, std::uint64_t n, Split wanted, bool inverse, d
 }
 
 double scale_of(std::uint64_t n, Norm norm, bool inverse) {
+    detail::require_norm(norm);
     if (norm == Norm::orthonormal) return 1.0 / std::sqrt(static_cast<double>(n));
     return inverse ? 1.0 / static_cast<double>(n) : 1.0;
 }

@@ -39,6 +39,7 @@ std::uint64_t place(std::uint64_t tau, std::uint64_t n) {
 
 std::vector<double> dense_wave(const Wave& wave, const std::vector<double>& gain) {
     const std::uint64_t n = wave.n;
+    detail::require_dense_factor(n);
     std::vector<double> weight(n * n);
     for (std::uint64_t f = 0; f < n; ++f)
         for (std::uint64_t t = 0; t < n; ++t) {
@@ -90,6 +91,7 @@ Transform trigonometric(Stream& stream, Trigonometric kind, std::uint64_t n, Nor
     const Split split = checked_split(n, wanted);
     const bool sine = kind >= dst2, four = kind == dct4 || kind == dst4, turn = kind == dct3 || kind == dst3;
     const Wave wave{n, four ? 1u : sine ? 2u : 0u, sine, sine == four ? 1.0 : -1.0};
+    detail::require_norm(norm);
     const bool orthonormal = norm == Norm::orthonormal;
     std::vector<double> gain(n, orthonormal ? std::sqrt(2.0 / static_cast<double>(n)) : 2.0);
     // The constant of a cosine, the alternation of a sine.
@@ -147,6 +149,7 @@ Transform walsh_hadamard(Stream& stream, std::uint64_t n, Norm norm) {
     require(std::has_single_bit(n), "n: {}, a power of two is needed; {} and {} are next to it", n,
             std::bit_floor(n), std::bit_ceil(n));
     const Split split = checked_split(n, {});
+    detail::require_norm(norm);
     const double scale = norm == Norm::orthonormal ? 1.0 / std::sqrt(static_cast<double>(n)) : 1.0;
     return kronecker_of(stream, hadamard(split.j, scale), split.j, split.j, hadamard(split.i, 1.0), split.i,
                         split.i);

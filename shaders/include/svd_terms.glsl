@@ -5,7 +5,8 @@
 // modulo l, which are term 0, 1, …, and the columns R = (K·q + Q) / l of w2[L]. 1 is the side of w1, 2 that of w2. Some
 // blocks have more such rows than others when l does not divide q; terms from `kept` on are zero.
 //
-// A dispatch has the blocks from (first_outer, first_inner) on, and results begin with theirs. A shader's push block has inner, first_outer, first_inner, q, l, kept, out_outer, out_inner, out_term.
+// A dispatch has the blocks from (first_outer, first_inner) on, and results begin with theirs. A shader's push block has
+// inner, first_outer, first_inner, q, l, kept, out_outer, out_inner, out_term.
 
 struct Terms {
     uint count;  // of rows of w1 and columns of w2, or of the decomposition

@@ -5,7 +5,7 @@
 //   place     3 0 2 1
 //
 // TERMS 0: also sigma (outer, inner, place), in the units of A. TERMS 1: also, for block (outer, inner) of a projection, the
-// root of the sum of squares of what it does not keep (svd_terms.glsl). NaN for a matrix that holds NaN or infinities.
+// root of the sum of squares of what it does not keep (svd_terms.glsl) or keeps as zero (LEAST_TERM). NaN for a matrix that holds NaN or infinities.
 #version 460
 #extension GL_GOOGLE_include_directive : require
 
@@ -46,11 +46,13 @@ void main() {
         const uint vector = start + gl_LocalInvocationID.x;
         const uint known = min(vector, vectors - 1);
         const float norm = uintBitsToFloat(load(NORMS, norms, known));
+        float longest = 0.0;
         uint place = 0;
         uint other = 0;
         do {
             const float rival = uintBitsToFloat(load(NORMS, norms, other));
             place += rival > norm || rival == norm && other < known ? 1 : 0;
+            longest = max(longest, rival);
             ++other;
         } while (other < vectors);
         const bool real = vector < vectors;
@@ -62,7 +64,8 @@ void main() {
             if (TERMS == 0)
                 store(OUT, 0u, terms.start + place * terms.step, bad ? NOT_A_NUMBER : floatBitsToUint(norm / scale));
         }
-        dropped = real && place >= terms.count ? fma(norm, norm, dropped) : dropped;
+        const bool lost = place >= terms.count || norm <= LEAST_TERM * longest;
+        dropped = real && lost ? fma(norm, norm, dropped) : dropped;
         start += LANES;
     } while (start < vectors);
     if (TERMS == 0) return;

@@ -5,8 +5,8 @@
 //   c c c c …                   │
 //   │ Σ over the rows of û      û: the same for all lanes
 //
-// Terms from `kept` on and those of no length (LEAST_TERM) are zero. NaN for a block that holds NaN or infinities. Grid: (ceil(width / LANES),
-// ceil(terms / TILE), blocks). svd_terms.glsl has the places.
+// Terms from `kept` on and those of no length (LEAST_TERM) are zero. NaN for a block that holds NaN or infinities.
+// Grid: (ceil(width / LANES), ceil(terms / TILE), blocks). svd_terms.glsl has the places.
 #version 460
 #extension GL_GOOGLE_include_directive : require
 #extension GL_EXT_control_flow_attributes : require
@@ -71,8 +71,8 @@ void main() {
         const uint term = first + t;
         const float norm = uintBitsToFloat(load(ORDER, entries, 4 * min(term, push.kept - 1) + 1));
         const float length = norm > 0.0 ? norm : 1.0;
-        // In A's units: Aᵀ w / σ' is sums / (scale σ'), and √σ is √(σ' / scale).
-        const float value = sums[t] / length / scale / sqrt(length / scale);
+        // In A's units: Aᵀ w / σ' is sums / (scale σ'), and √σ is √(σ' / scale). σ itself may be out of range.
+        const float value = sums[t] / (length * sqrt(length)) / sqrt(scale);
         const float result = bad ? uintBitsToFloat(0x7fc00000u) : term < push.kept && norm > least ? value : 0.0;
         if (gl_GlobalInvocationID.x < push.width && term < terms.count)
             store_float(OUT, out_type, terms.start, term * terms.step + element * push.out_element, result);

@@ -4,8 +4,8 @@
 //                             FORM 1: w                    those of the other side, which turned along
 //                             FORM 2: w / σ' · √σ          that side of a projection's factors
 //
-// A vector of length zero is zero, in a projection one of LEAST_TERM of the longest too. NaN for a matrix that holds NaN or infinities. Grid: (ceil(extent / LANES), terms,
-// matrices). Called for decompositions and projections.
+// A vector of length zero is zero, in a projection one of LEAST_TERM of the longest too. NaN for a matrix that holds NaN
+// or infinities. Grid: (ceil(extent / LANES), terms, matrices). Called for decompositions and projections.
 #version 460
 #extension GL_GOOGLE_include_directive : require
 
@@ -42,7 +42,7 @@ void main() {
     const bool kept = term < push.kept && (FORM == 1 || norm > least);
 
     const float length = norm > 0.0 ? norm : 1.0;
-    const float factor = FORM == 0 ? 1.0 / length : FORM == 1 ? 1.0 : sqrt(length / scale) / length;
+    const float factor = FORM == 0 ? 1.0 / length : FORM == 1 ? 1.0 : 1.0 / (sqrt(length) * sqrt(scale));
     const uint element = min(gl_GlobalInvocationID.x, push.extent - 1);
     const uint from = vector_start(matrix, vector, push.vectors, push.rows, push.lanes);
     const float value = uintBitsToFloat(load(WORK, from, (push.first_row + element) * push.lanes));

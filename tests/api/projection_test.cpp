@@ -218,6 +218,32 @@ TEST(Projection, TiesZerosAndScales) {
     }
 }
 
+// σ itself leaves f32, or is among its subnormal numbers, where √σ is an ordinary number; and what is too
+// small to be a term is in the error.
+TEST(Projection, SingularValuesOutOfRange) {
+    Stream stream(test::device());
+    const auto product = [&](const std::vector<float>& a, std::uint64_t n, std::uint64_t q) {
+        const Projection found = project(stream, upload(stream, a, {n, n}), {1, 1, q});
+        const std::vector<float> w1 = download(stream, found.matrix.w1),
+                                 w2 = download(stream, found.matrix.w2);
+        std::vector<double> m(n * n);
+        for (std::size_t r = 0; r < n; ++r)
+            for (std::size_t c = 0; c < n; ++c)
+                for (std::size_t t = 0; t < q; ++t)
+                    m[r * n + c] += static_cast<double>(w2[r * q + t]) * static_cast<double>(w1[t * n + c]);
+        return std::pair{m, download(stream, found.error)[0]};
+    };
+    const std::vector<float> large(64, 1e38f);
+    for (const double value : product(large, 8, 1).first) EXPECT_NEAR(value, 1e38, 1e33);
+    const std::vector<float> small{1e-34f, 1e-34f, 1e-34f, 1.0001e-34f};
+    const auto tiny = product(small, 2, 2).first;
+    for (std::size_t i = 0; i < 4; ++i) EXPECT_NEAR(tiny[i], static_cast<double>(small[i]), 1e-39);
+    const auto [diagonal, error] = product({1.0f, 0.0f, 0.0f, 8e-7f}, 2, 2);
+    EXPECT_NEAR(diagonal[0], 1.0, 1e-6);
+    EXPECT_EQ(diagonal[3], 0.0);
+    EXPECT_NEAR(static_cast<double>(error), 8e-7, 1e-12);
+}
+
 // All but one of the vectors kept are rounding, whose directions must not come into the product.
 TEST(Projection, RanksBelowThoseKept) {
     Stream stream(test::device());

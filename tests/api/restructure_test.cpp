@@ -265,6 +265,41 @@ TEST(Restructure, LionsMomentHasTheSizeOfAGradient) {
     }
 }
 
+TEST(Restructure, SeveralLayersInAnyOrder) {
+    Stream stream(device());
+    const MonarchLinear one(stream, 6, 6, 2, {.seed = 1}), two(stream, 6, 8, 2, {.bias = false, .seed = 2});
+    const DenseLinear between(stream, 6, 6, {.seed = 3});
+    std::vector<Parameter> all;
+    for (const Linear* layer : {static_cast<const Linear*>(&one), static_cast<const Linear*>(&between),
+                                static_cast<const Linear*>(&two)})
+        all.insert(all.end(), layer->parameters().begin(), layer->parameters().end());
+    const Optimizer optimizer(stream, all, SgdOptions{.momentum = 0.5f});
+    for (std::size_t i = 0; i < all.size(); ++i)
+        upload_into(stream, all[i].gradient,
+                    test::random_values(all[i].gradient.elements(), static_cast<unsigned>(i)));
+    optimizer.step(stream);
+    const auto first = to_dense(stream, one), second = to_dense(stream, two);
+    const std::vector<Densified> layers{{&two, second.get()}, {&one, first.get()}};
+    const Optimizer next = carry_over(stream, optimizer, layers);
+    ASSERT_EQ(next.parameters().size(), 5u);
+    const auto moment = [&](const Optimizer& of, std::size_t i) {
+        return download(stream, of.moments()[i][0]);
+    };
+    const auto old = [&](std::size_t i) { return reference::to_double(moment(optimizer, i)); };
+    EXPECT_EQ(reference::first_mismatch(moment(next, 0), tangent(stream, one, old(0), old(1)), 1e-5, 1e-5),
+              "");
+    EXPECT_EQ(first_difference(moment(next, 1), moment(optimizer, 2)), "");
+    EXPECT_EQ(first_difference(moment(next, 2), moment(optimizer, 3)), "");
+    EXPECT_EQ(first_difference(moment(next, 3), moment(optimizer, 4)), "");
+    EXPECT_EQ(reference::first_mismatch(moment(next, 4), tangent(stream, two, old(5), old(6)), 1e-5, 1e-5),
+              "");
+    EXPECT_EQ(next.parameters()[0].master.buffer(), first->parameters()[0].master.buffer());
+    EXPECT_EQ(next.parameters()[4].master.buffer(), second->parameters()[0].master.buffer());
+    // Without momentum there is nothing to carry.
+    const Optimizer plain(stream, all, SgdOptions{});
+    EXPECT_TRUE(carry_over(stream, plain, layers).moments()[0].empty());
+}
+
 TEST(Restructure, RefusesLayersThatDoNotFit) {
     Stream stream(device());
     const auto refuses = [](const std::vector<std::string>& parts, const std::function<void()>& action) {
@@ -283,6 +318,17 @@ TEST(Restructure, RefusesLayersThatDoNotFit) {
     refuses({"layers[0].to", "bias"}, carry({{&bare, dense.get()}}));
     refuses({"layers[0].from", "not in the optimizer"}, carry({{&other, dense.get()}}));
     refuses({"layers[1].from", "layers[0].from"}, carry({{&layer, dense.get()}, {&layer, dense.get()}}));
+    const Optimizer both(
+        stream,
+        [&] {
+            std::vector<Parameter> all = layer.parameters();
+            all.insert(all.end(), other.parameters().begin(), other.parameters().end());
+            return all;
+        }(),
+        AdamWOptions{});
+    const std::vector<Densified> same{{&layer, dense.get()}, {&other, dense.get()}};
+    refuses({"layers[1].to", "layers[0].to"}, [&] { static_cast<void>(carry_over(stream, both, same)); });
+    refuses({"sweeps: 0"}, [&] { static_cast<void>(to_monarch(stream, *dense, 2, {.sweeps = 0})); });
     refuses({"default"}, [&] { static_cast<void>(Optimizer().with_parameters(stream, layer.parameters())); });
     refuses({"blocks: 0"}, [&] { static_cast<void>(to_monarch(stream, *dense, 0)); });
 }

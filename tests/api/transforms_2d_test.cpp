@@ -130,6 +130,17 @@ TEST(Transforms, WrongInput) {
         expect_error(invalid, parts, action);
     };
     refused({"n: 0"}, [&] { static_cast<void>(dft(stream, 0)); });
+    refused({"n: 100003", "16384", "100004"}, [&] { static_cast<void>(dft(stream, 100003)); });
+    refused({"n: 100003"}, [&] { static_cast<void>(trigonometric(stream, Trigonometric::dct4, 100003)); });
+    refused({"norm: 7"}, [&] { static_cast<void>(dft(stream, 4, static_cast<Norm>(7))); });
+    refused({"norm: 7"}, [&] { static_cast<void>(walsh_hadamard(stream, 4, static_cast<Norm>(7))); });
+    {
+        const Transform one = trigonometric(stream, Trigonometric::dct2, 12);
+        const Tensor x(device, DataType::f32, {3, 12}), dy(device, DataType::f32, {3, 12});
+        ChainGradients out;
+        out.dw = {one.matrix.factors[0].weight};
+        refused({"dw: 1", "2 factors"}, [&] { backward_into(stream, out, dy, x, one); });
+    }
     refused({"split", "5", "48", "1·48", "2·24", "3·16", "4·12", "6·8"}, [&] {
         static_cast<void>(dft(stream, 48, Norm::unnormalised, {5, 0}));
     });

@@ -2,6 +2,8 @@
 #include "reference/monarch.hpp"
 #include "short/short.hpp"
 
+#include <functional>
+
 namespace danaus {
 namespace {
 
@@ -9,7 +11,18 @@ using reference::Matrix;
 using reference::Tensor3;
 using test::Placed;
 
-class ShortProjection : public test::ShortTest {};
+class ShortProjection : public test::ShortTest {
+protected:
+    // The least of the simulated devices reaches fewer words of an operand than the smallest decomposition
+    // takes; it has to say so.
+    static bool too_small() {
+        const Device device = test::device();
+        return device.access() == Access::descriptor && device.capabilities().max_storage_range < 4096;
+    }
+    static void expect_refused(const std::function<void()>& action) {
+        test::expect_error(ErrorKind::unsupported, {"a: a matrix", "reaches"}, action);
+    }
+};
 
 // The dense matrix of random factors, projected back.
 TEST_F(ShortProjection, RecoversAMonarchMatrixByPanels) {
@@ -20,6 +33,7 @@ TEST_F(ShortProjection, RecoversAMonarchMatrixByPanels) {
     for (std::size_t i = 0; i < k * p; ++i) identity(i, i) = 1.0;
     const Matrix dense = reference::transpose(reference::matmul(identity, exact));
     const Placed a(stream, DataType::f32, {l * s, k * p}, {}, reference::to_float(dense.data));
+    if (too_small()) return expect_refused([&] { static_cast<void>(project(witness, a, {k, l, q})); });
     const Projection result = project(witness, a, {k, l, q});
     const Placed again(stream, DataType::f32, {l * s, k * p}), error(stream, DataType::f32, {k, l});
     convert_into(witness, again, to_dense(stream, result.matrix));
@@ -41,6 +55,7 @@ void expect_decomposed(Stream& stream, const Svd& out, const Matrix& a) {
 
 TEST_F(ShortProjection, Decomposes) {
     const auto a = draw(DataType::f32, 7, 5, 42);
+    if (too_small()) return expect_refused([&] { static_cast<void>(svd(witness, a.tensor)); });
     expect_decomposed(stream, svd(witness, a.tensor), a.matrix);
     if (test::device().capabilities().shader_float64)
         expect_decomposed(stream, svd(witness, a.tensor, {.arithmetic = Arithmetic::f64}), a.matrix);

@@ -54,8 +54,8 @@ struct Densified {
 ///           of both. With v̂ = 0 the first dense steps would be larger than the learning rate by (1 − β₁) /
 ///           √(1 − β₂).
 ///   Lion    m ← (M(m1, w2) + M(w1, m2)) · k·q / (‖w1‖² + ‖w2‖²), of the size of a gradient of W.
-/// Moments are zero where a factor is zero, and before the first step. Waits for the factors' moments and
-/// computes on them on the host.
+/// Before the first step moments are zero, and AdamW's also where both factors are. Waits for the factors'
+/// moments and computes on them on the host.
 ///
 /// Throws Error(invalid_argument) naming the layer when one is null, of other sizes than its partner, or when
 /// the optimizer has not all of its parameters.

@@ -19,7 +19,8 @@ namespace danaus {
 
 /// Element types. f16 is IEEE 754 binary16, bf16 is bfloat16; both are stored packed, two to a 32-bit word,
 /// and computed in f32. complex64 is two f32, real and imaginary part side by side, as std::complex<float>:
-/// multiplies by dense, block-diagonal and Monarch matrices, their gradients and what moves elements take it,
+/// multiplies by dense, block-diagonal and Monarch matrices, chains and transforms, their gradients and what
+/// moves elements take it,
 /// all else refuses it by name. The values are those of the shaders' type constants; no shader knows
 /// complex64.
 enum class DataType : std::uint32_t { f32 = 0, f16 = 1, bf16 = 2, i32 = 3, u32 = 4, complex64 = 5 };

@@ -121,7 +121,8 @@ enum class Trigonometric { dct2, dct3, dct4, dst2, dst3, dst4 };
 [[nodiscard]] DANAUS_EXPORT Transform convolution(Stream& stream, std::span<const std::complex<float>> kernel,
                                                   std::uint64_t n);
 
-/// One transform along the rows of an image, and one along its columns.
+/// One transform along the rows of an image, and one along its columns. Learned through these two: there is
+/// no backward_into of both together, nor of a Convolution2d.
 struct DANAUS_EXPORT Transform2d {
     Transform along_rows;     ///< of the last dimension
     Transform along_columns;  ///< of the one before it
