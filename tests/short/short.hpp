@@ -40,6 +40,13 @@ protected:
     Stream stream{device()};
     Witness witness{stream};
 
+    // Operands that share few descriptors of a short range (the simulated device "least") reach fewer words
+    // each than the smallest decomposition takes.
+    static bool too_small_for_svd() {
+        const Capabilities& caps = device().capabilities();
+        return !caps.buffer_device_address && caps.max_storage_buffers < 8 && caps.max_storage_range <= 16384;
+    }
+
     // Drawn values of `type` as a tensor and as the oracle's matrix.
     struct Drawn {
         Tensor tensor;
