@@ -66,10 +66,13 @@ def exceptions(folder=FOLDER):
 
 
 def optional(why):
-    """Why a module that cannot run is no fault: it is written for matrix units, and every product has other kernels."""
+    """Why a module that cannot run is no fault: it is written for matrix units, and every product has other kernels, or
+    for f64, which decompositions take only when they are asked to."""
     lacking = ("the device lacks cooperative_matrix_", "the device lacks workgroup_matrix_",
                "no plan chooses its matrix units")
-    return "matrix units are optional" if why.startswith(lacking) else None
+    if why.startswith(lacking):
+        return "matrix units are optional"
+    return "f64 is optional" if why.startswith("the device lacks shader_float64") else None
 
 
 def excuse(identity, module, folder=FOLDER):

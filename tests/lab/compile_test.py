@@ -159,8 +159,9 @@ class Rows(unittest.TestCase):
         self.assertIn("cannot run, excepted: loss (address): the device lacks storage_16bit (it is old)",
                       text.getvalue())
 
-    def test_matrix_units_are_optional(self):
+    def test_matrix_units_and_f64_are_optional(self):
         for why, expected in (("the device lacks cooperative_matrix_bf16", True),
+                              ("the device lacks shader_float64", True),
                               ("the device lacks storage_16bit", False)):
             self.assertEqual(laboratory.budget.optional(why) is not None, expected)
 
