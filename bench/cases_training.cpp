@@ -4,6 +4,19 @@
 
 namespace danaus::bench {
 
+namespace {
+
+// What is done to a weight of 4096 × 4096.
+template <typename Work>
+void add_weight(Catalogue& catalogue, DataType type, const char* operation,
+                Job (*job)(Stream&, DataType, const Sizes&, Work), Work work) {
+    const auto prepare = [=](Stream& stream) { return job(stream, type, {0, 4096, 4096}, work); };
+    catalogue.add(with(quick, "copy"),
+                  {operation, to_string(type), "4096x4096", {{"out", 4096}, {"in", 4096}}, {}, prepare});
+}
+
+}  // namespace
+
 // Masks and the compressed form: kernels that memory should bound.
 void add_masks(Catalogue& catalogue, DataType type) {
     const std::pair<const char*, MaskVerb> verbs[] = {
@@ -13,15 +26,7 @@ void add_masks(Catalogue& catalogue, DataType type) {
         {"sparse24_compress", MaskVerb::compress},
         {"sparse24_compress_by_magnitude", MaskVerb::select_and_compress},
         {"sparse24_to_dense", MaskVerb::expand}};
-    for (const auto& [operation, verb] : verbs)
-        catalogue.add(with(quick, "copy"), {operation,
-                                            to_string(type),
-                                            "4096x4096",
-                                            {{"out", 4096}, {"in", 4096}},
-                                            {},
-                                            [type, verb = verb](Stream& stream) {
-                                                return masking(stream, type, {0, 4096, 4096}, verb);
-                                            }});
+    for (const auto& [operation, verb] : verbs) add_weight(catalogue, type, operation, masking, verb);
     const std::pair<const char*, UnbiasedPruning> prunings[] = {
         {"unbiased_least_variance", UnbiasedPruning::least_variance},
         {"unbiased_two_draws", UnbiasedPruning::two_draws}};
@@ -53,14 +58,7 @@ void add_tiles(Catalogue& catalogue, DataType type) {
         {"tile24_compress_transposable", TileVerb::select_and_compress},
         {"sparse24_compress_both", TileVerb::compress_both}};
     for (const auto& [operation, verb] : verbs)
-        catalogue.add(with(quick, "copy"), {operation,
-                                            to_string(type),
-                                            "4096x4096",
-                                            {{"out", 4096}, {"in", 4096}},
-                                            {},
-                                            [type, verb = verb](Stream& stream) {
-                                                return tile_compression(stream, type, {0, 4096, 4096}, verb);
-                                            }});
+        add_weight(catalogue, type, operation, tile_compression, verb);
     const auto multiply = [&](const Tags& tags, const Sizes& s, Verb verb = Verb::forward) {
         catalogue.multiply(tags, "tile24", tile_sparse24, type, verb, s);
     };

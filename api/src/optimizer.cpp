@@ -141,9 +141,7 @@ Optimizer Optimizer::with_parameters(Recorder& recorder, std::vector<Parameter> 
     convert_into(recorder, next.word(DataType::u32, 0, state_words), word(DataType::u32, 0, state_words));
     for (std::size_t i = 0; i < next.parameters_.size(); ++i) {
         const auto same = std::find_if(parameters_.begin(), parameters_.end(), [&](const Parameter& own) {
-            const Tensor& master = next.parameters_[i].master;
-            return own.master.buffer() == master.buffer() && own.master.offset() == master.offset() &&
-                   own.master.shape() == master.shape();
+            return detail::same_master(own, next.parameters_[i]);
         });
         if (same == parameters_.end()) continue;
         const auto j = static_cast<std::size_t>(same - parameters_.begin());

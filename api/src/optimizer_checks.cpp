@@ -61,6 +61,11 @@ void check_apart(const std::vector<Parameter>& parameters) {
 
 }  // namespace
 
+bool detail::same_master(const Parameter& a, const Parameter& b) {
+    return a.master.buffer() == b.master.buffer() && a.master.offset() == b.master.offset() &&
+           a.master.shape() == b.master.shape();
+}
+
 bool detail::has_copy(const Parameter& parameter) {
     return parameter.working && !(parameter.working.type() == DataType::f32 &&
                                   parameter.working.buffer() == parameter.master.buffer() &&

@@ -17,6 +17,8 @@ inline void require_nonnegative(const char* name, float value) {
     require(std::isfinite(value) && value >= 0.0f, "{}: {}, a finite number >= 0 is needed", name, value);
 }
 
+/// Whether both have one master: they are the same parameter.
+[[nodiscard]] bool same_master(const Parameter& a, const Parameter& b);
 /// Whether a parameter's working copy is other memory than its master.
 bool has_copy(const Parameter& parameter);
 

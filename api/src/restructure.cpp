@@ -1,5 +1,6 @@
 // Layers that change their structure: weights are multiplied out or projected, moments follow them.
 #include "check.hpp"
+#include "optimizer_checks.hpp"
 #include "svd.hpp"
 #include "two_factors.hpp"
 
@@ -103,12 +104,8 @@ void carry_lion(Stream& stream, const Tensor& out, const Monarch& w, const Momen
 
 // Where the layer's first parameter is in the optimizer's list, in which all of them follow each other.
 std::size_t place_of(const Optimizer& optimizer, const MonarchLinear& layer, std::size_t number) {
-    const auto same = [](const Parameter& a, const Parameter& b) {
-        return a.master.buffer() == b.master.buffer() && a.master.offset() == b.master.offset() &&
-               a.master.shape() == b.master.shape();
-    };
     const std::vector<Parameter>&all = optimizer.parameters(), &own = layer.parameters();
-    const auto at = std::search(all.begin(), all.end(), own.begin(), own.end(), same);
+    const auto at = std::search(all.begin(), all.end(), own.begin(), own.end(), detail::same_master);
     require(at != all.end(),
             "layers[{}].from: its {} parameters are not in the optimizer, one after the other", number,
             own.size());

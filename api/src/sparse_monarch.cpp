@@ -154,18 +154,6 @@ Tensor to_dense(Recorder& recorder, const SparseMonarch24& a) {
 
 namespace {
 
-Tensor multiply(Recorder& recorder, const Tensor& x, const SparseMonarch24& a, bool transpose,
-                const Epilogue& epilogue, Tensor* inner) {
-    const TwoFactors w = factors_of(recorder, a);
-    check_features(recorder, x, w, transpose);
-    const std::uint64_t features = transpose ? w.in_features() : w.out_features();
-    const Tensor out = new_result(recorder, with_features(x, features), x.type(), epilogue);
-    check_product(recorder, out, x, w, transpose, epilogue);
-    const Tensor t = multiply_factors(recorder, out, x, w, transpose, epilogue);
-    if (inner) *inner = t;
-    return out;
-}
-
 void multiply_into(Recorder& recorder, const Tensor& out, const Tensor& x, const SparseMonarch24& a,
                    bool transpose, const Epilogue& epilogue, Tensor* inner) {
     const TwoFactors w = factors_of(recorder, a);
@@ -173,6 +161,16 @@ void multiply_into(Recorder& recorder, const Tensor& out, const Tensor& x, const
     check_product(recorder, out, x, w, transpose, epilogue);
     const Tensor t = multiply_factors(recorder, out, x, w, transpose, epilogue);
     if (inner) *inner = t;
+}
+
+Tensor multiply(Recorder& recorder, const Tensor& x, const SparseMonarch24& a, bool transpose,
+                const Epilogue& epilogue, Tensor* inner) {
+    const TwoFactors w = factors_of(recorder, a);
+    check_features(recorder, x, w, transpose);
+    const std::uint64_t features = transpose ? w.in_features() : w.out_features();
+    const Tensor out = new_result(recorder, with_features(x, features), x.type(), epilogue);
+    multiply_into(recorder, out, x, a, transpose, epilogue, inner);
+    return out;
 }
 
 }  // namespace

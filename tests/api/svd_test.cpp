@@ -196,8 +196,8 @@ TEST(Svd, BatchesAreSplitByLimits) {
     Stream stream(small);
     const Shape shape{3, 70, 8, 6};
     expect_svd_of(stream, test::random_values(shape.elements(), 1), shape);
+    if (small.access() == Access::address) return;  // reaches all of it
     expect_error(ErrorKind::unsupported, {"a:", "(200, 200)", "reaches"}, [&] {
-        if (small.access() == Access::address) throw Error(ErrorKind::unsupported, "a: (200, 200) reaches");
         (void)svd(stream, Tensor(small, DataType::f32, {200, 200}));
     });
 }
