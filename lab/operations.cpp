@@ -79,6 +79,7 @@ void transfers(Recorder& r, const Shape& shape, Layout in, Layout out) {
     for (const DataType from : floating)
         for (const DataType to : floating)
             convert_into(r, place(r, to, shape, out), place(r, from, shape, in));
+    conjugate_into(r, place(r, DataType::complex64, shape, out), place(r, DataType::complex64, shape, in));
     for (const DataType type : {DataType::i32, DataType::u32}) {
         convert_into(r, place(r, type, shape, out), place(r, type, shape, in));
         fill_into(r, place(r, type, shape, out), 1.0);

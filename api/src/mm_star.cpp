@@ -4,6 +4,7 @@
 #include <danaus/mm_star.hpp>
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <limits>
 #include <random>
@@ -30,6 +31,21 @@ constexpr bool is_complex(double) {
 }
 constexpr bool is_complex(std::complex<double>) {
     return true;
+}
+
+bool is_finite(const std::complex<double>& value) {
+    return std::isfinite(value.real()) && std::isfinite(value.imag());
+}
+
+double longest_part(const std::complex<double>& value) {
+    return std::max(std::abs(value.real()), std::abs(value.imag()));
+}
+
+double scale_by(double value, int exponent) {
+    return std::scalbn(value, exponent);
+}
+std::complex<double> scale_by(const std::complex<double>& value, int exponent) {
+    return {std::scalbn(value.real(), exponent), std::scalbn(value.imag(), exponent)};
 }
 
 template <typename Scalar>
@@ -219,9 +235,19 @@ MmStarFactors<Scalar> factorize(std::span<const Scalar> m, std::uint64_t n, std:
         invalid("blocks: {} does not divide n = {}; {} do", blocks, n, fmt::join(possible, ", "));
     }
     for (std::size_t i = 0; i < m.size(); ++i)
-        require(std::isfinite(std::abs(m[i])), "m: the element in row {}, column {} is not finite", i / n,
-                i % n);
-    MmStarFactors<Scalar> found = Factorization<Scalar>(m, n, blocks).run(options);
+        require(is_finite(m[i]), "m: the element in row {}, column {} is not finite", i / n, i % n);
+    // A power of two in front, which the middle factor takes back: squares of elements stay in range.
+    double largest = 0;
+    for (const Scalar& value : m) largest = std::max(largest, longest_part(value));
+    const int exponent = largest > 0 ? std::ilogb(largest) : 0;
+    std::vector<Scalar> scaled(m.begin(), m.end());
+    for (Scalar& value : scaled) value = scale_by(value, -exponent);
+    MmStarFactors<Scalar> found = Factorization<Scalar>(scaled, n, blocks).run(options);
+    for (Scalar& value : found.middle) {
+        value = scale_by(value, exponent);
+        require(is_finite(value), "m: elements of up to {:.1e}, those of its middle factor pass {:.1e}",
+                largest, std::numeric_limits<double>::max());
+    }
     require(
         found.residual <= options.tolerance,
         "m: no MM* matrix of {} blocks with {} factors: what was found leaves a relative residual of {:.1e}, "
@@ -272,18 +298,41 @@ std::vector<std::complex<double>> to_dense(const MmStarFactors<std::complex<doub
     return multiplied(factors);
 }
 
-Chain upload(Stream& stream, const MmStarFactors<double>& f, DataType type) {
+namespace {
+
+// `send` uploads the narrowed values of one factor.
+template <typename Narrow, typename Scalar, typename Send>
+Chain uploaded(const MmStarFactors<Scalar>& f, const Send& send) {
     const std::uint64_t l = f.blocks, s = f.size;
-    std::vector<KroneckerFactor> factors;
-    for (const auto& [name, values, shape] : {std::tuple{"right", &f.right, Shape{1, l, s, s}},
-                                              std::tuple{"middle", &f.middle, Shape{s, 1, l, l}},
-                                              std::tuple{"left", &f.left, Shape{1, l, s, s}}}) {
+    const std::array<std::tuple<const char*, const std::vector<Scalar>*, Shape>, 3> parts{
+        {{"right", &f.right, Shape{1, l, s, s}},
+         {"middle", &f.middle, Shape{s, 1, l, l}},
+         {"left", &f.left, Shape{1, l, s, s}}}};
+    for (const auto& [name, values, shape] : parts)
         require(values->size() == shape.elements(), "{}: {} elements, {} are needed", name, values->size(),
                 shape.elements());
-        const std::vector<float> narrow(values->begin(), values->end());
-        factors.emplace_back(upload(stream, narrow, shape, type));
+    std::vector<KroneckerFactor> factors;
+    for (const auto& [name, values, shape] : parts) {
+        std::vector<Narrow> narrow(values->size());
+        std::transform(values->begin(), values->end(), narrow.begin(),
+                       [](const Scalar& value) { return static_cast<Narrow>(value); });
+        factors.emplace_back(send(std::span<const Narrow>(narrow), shape));
     }
     return Chain(std::move(factors));
+}
+
+}  // namespace
+
+Chain upload(Stream& stream, const MmStarFactors<double>& f, DataType type) {
+    return uploaded<float>(f, [&](std::span<const float> values, const Shape& shape) {
+        return upload(stream, values, shape, type);
+    });
+}
+
+Chain upload(Stream& stream, const MmStarFactors<std::complex<double>>& f) {
+    using Narrow = std::complex<float>;
+    return uploaded<Narrow>(
+        f, [&](std::span<const Narrow> values, const Shape& shape) { return upload(stream, values, shape); });
 }
 
 }  // namespace danaus

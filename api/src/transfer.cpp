@@ -66,7 +66,7 @@ std::uint32_t bits_of(DataType type) {
 }
 
 // A box that reaches further than one dispatch may is halved along its largest reach.
-void record_box(Recorder& recorder, const Tensor& out, const Tensor& in, const Box& box) {
+void record_box(Recorder& recorder, const Tensor& out, const Tensor& in, const Box& box, bool negate) {
     const Capabilities& caps = recorder.device().capabilities();
     const Access access = recorder.device().access();
     const std::uint64_t from_limit = detail::operand_limit(caps, access, in.type());
@@ -93,8 +93,8 @@ void record_box(Recorder& recorder, const Tensor& out, const Tensor& in, const B
         second.dimensions[i].size -= half;
         second.source += half * largest->source;
         second.destination += half * largest->destination;
-        record_box(recorder, out, in, first);
-        record_box(recorder, out, in, second);
+        record_box(recorder, out, in, first, negate);
+        record_box(recorder, out, in, second, negate);
         return;
     }
     // One long row is many short ones, and a rest.
@@ -105,11 +105,11 @@ void record_box(Recorder& recorder, const Tensor& out, const Tensor& in, const B
         Box head = box, tail = box;
         head.dimensions = {{rows, row * all.source, row * all.destination},
                            {row, all.source, all.destination}};
-        record_box(recorder, out, in, head);
+        record_box(recorder, out, in, head, negate);
         tail.dimensions[0].size = rest;
         tail.source += rows * row * all.source;
         tail.destination += rows * row * all.destination;
-        if (rest) record_box(recorder, out, in, tail);
+        if (rest) record_box(recorder, out, in, tail, negate);
         return;
     }
     // A transpose: the dimension that is contiguous in the source is walked next to the lanes.
@@ -138,6 +138,7 @@ void record_box(Recorder& recorder, const Tensor& out, const Tensor& in, const B
     kernel.pairs = pairs;
     kernel.tile = fields.sizes[2] < 8 ? 1 : 16;
     kernel.wide = transposes && !pairs;
+    kernel.negates = negate;
     // Twice the rows use two cache lines that follow each other, few lanes leave fewer pages open.
     if (transposes && caps.type == DeviceType::cpu && fields.sizes[2] >= 32) {
         kernel.tile = 32;
@@ -163,7 +164,7 @@ void record_box(Recorder& recorder, const Tensor& out, const Tensor& in, const B
     recorder.record(packet);
 }
 
-void record_convert(Recorder& recorder, const Tensor& out, const Tensor& in) {
+void record_convert(Recorder& recorder, const Tensor& out, const Tensor& in, bool negate = false) {
     if (out.elements() == 0) return;
     if (is_complex(out.type()) && !is_complex(in.type())) {
         record_convert(recorder, real(out), in);
@@ -173,7 +174,7 @@ void record_convert(Recorder& recorder, const Tensor& out, const Tensor& in) {
     const bool flat =
         box.dimensions.empty() ||
         (box.dimensions.size() == 1 && box.dimensions[0].source == 1 && box.dimensions[0].destination == 1);
-    if (flat && in.type() == out.type()) {
+    if (flat && in.type() == out.type() && !negate) {
         const std::uint64_t size = size_of(in.type());
         recorder.record(Copy{in.buffer(), out.buffer(), box.source * size, box.destination * size,
                              out.elements() * size});
@@ -183,7 +184,7 @@ void record_convert(Recorder& recorder, const Tensor& out, const Tensor& in) {
         record_convert(recorder, real(out), real(in));
         return record_convert(recorder, imag(out), imag(in));
     }
-    record_box(recorder, out, in, box);
+    record_box(recorder, out, in, box, negate);
 }
 
 // Uploads words or floats, through a contiguous temporary where the layout or the type differs.
@@ -253,6 +254,27 @@ Tensor convert(Recorder& recorder, const Tensor& in, DataType type) {
 
 Tensor contiguous(Recorder& recorder, const Tensor& in) {
     return convert(recorder, in, in.type());
+}
+
+void conjugate_into(Recorder& recorder, const Tensor& out, const Tensor& in) {
+    detail::require_tensor(recorder, "out", out);
+    detail::require_tensor(recorder, "in", in);
+    detail::require_shape("out", out, in.shape());
+    detail::require_type("out", out, in.type());
+    require(is_floating(in.type()) || is_complex(in.type()),
+            "in: type {}, a floating one or complex64 is needed", to_string(in.type()));
+    detail::require_no_self_overlap("out", out);
+    detail::require_disjoint("out", out, "in", in);
+    if (!is_complex(in.type())) return record_convert(recorder, out, in);
+    record_convert(recorder, real(out), real(in));
+    record_convert(recorder, imag(out), imag(in), true);
+}
+
+Tensor conjugate(Recorder& recorder, const Tensor& in) {
+    detail::require_tensor(recorder, "in", in);
+    const Tensor out = empty(recorder, in.type(), in.shape());
+    conjugate_into(recorder, out, in);
+    return out;
 }
 
 void fill_into(Recorder& recorder, const Tensor& out, double value) {

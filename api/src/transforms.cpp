@@ -1,8 +1,9 @@
 // Applying transforms: what stands around their chains.
 #include "check.hpp"
 #include "kronecker.hpp"
+#include "transforms_apply.hpp"
 
-#include <danaus/transforms.hpp>
+#include <algorithm>
 
 namespace danaus {
 
@@ -39,14 +40,10 @@ Transform transposed(const Transform& a) {
                      a.in_features);
 }
 
-namespace {
+namespace detail {
 
-std::size_t last_of(const Tensor& x) {
-    return x.rank() - 1;
-}
-
-void check_operand(const Recorder& recorder, const char* name, const Tensor& x, const Transform& a,
-                   bool transpose) {
+void check_transform_operand(const Recorder& recorder, const char* name, const Tensor& x, const Transform& a,
+                             bool transpose) {
     require(!a.matrix.factors.empty(), "a: a null transform");
     for (const KroneckerFactor& factor : a.matrix.factors) require_tensor(recorder, "a", factor.weight);
     require_tensor(recorder, name, x);
@@ -56,14 +53,32 @@ void check_operand(const Recorder& recorder, const char* name, const Tensor& x, 
                       x.type());
 }
 
-void check_result(const Recorder& recorder, const Tensor& out, const char* name, const Tensor& x,
-                  const Transform& a, bool transpose) {
+void check_transform_result(const Recorder& recorder, const Tensor& out, const char* name, const Tensor& x,
+                            const Transform& a, bool transpose) {
     require_tensor(recorder, "out", out);
     require_shape("out", out, with_features(x, transpose ? a.in_features : a.out_features));
     require_type("out", out, a.type());
     require_no_self_overlap("out", out);
     require_disjoint("out", out, name, x);
     for (const KroneckerFactor& factor : a.matrix.factors) require_disjoint("out", out, "a", factor.weight);
+}
+
+void check_factor_gradients(const Recorder& recorder, const char* name, const std::vector<Tensor>& dw,
+                            const Chain& w) {
+    require(dw.empty() || dw.size() == w.factors.size(), "{}: {} tensors, the chain has {} factors", name,
+            dw.size(), w.factors.size());
+    for (std::size_t i = 0; i < dw.size(); ++i)
+        if (dw[i])
+            require_result(recorder, fmt::format("{}[{}]", name, i).c_str(), dw[i],
+                           w.factors[i].weight.shape(), w.type());
+}
+
+}  // namespace detail
+
+namespace {
+
+std::size_t last_of(const Tensor& x) {
+    return x.rank() - 1;
 }
 
 // x as `type` with zeros behind its features.
@@ -122,7 +137,10 @@ void place(Recorder& recorder, const Tensor& out, Tensor from, const Permutation
     convert_into(recorder, out, from.slice(last, 0, out.size(last)));
 }
 
-void apply(Recorder& recorder, const Tensor& out, const Tensor& x, const Transform& a, bool transpose) {
+}  // namespace
+
+void detail::apply_transform(Recorder& recorder, const Tensor& out, const Tensor& x, const Transform& a,
+                             bool transpose) {
     if (out.elements() == 0) return;
     const Permutation before = in_front(a, transpose), after = behind(a, transpose);
     const std::uint64_t takes = transpose ? a.matrix.out_features() : a.matrix.in_features(),
@@ -140,29 +158,27 @@ void apply(Recorder& recorder, const Tensor& out, const Tensor& x, const Transfo
     if (!direct) place(recorder, out, to, after);
 }
 
-}  // namespace
-
 void matmul_into(Recorder& recorder, const Tensor& out, const Tensor& x, const Transform& a) {
-    check_operand(recorder, "x", x, a, false);
-    check_result(recorder, out, "x", x, a, false);
-    apply(recorder, out, x, a, false);
+    check_transform_operand(recorder, "x", x, a, false);
+    check_transform_result(recorder, out, "x", x, a, false);
+    apply_transform(recorder, out, x, a, false);
 }
 
 Tensor matmul(Recorder& recorder, const Tensor& x, const Transform& a) {
-    check_operand(recorder, "x", x, a, false);
+    check_transform_operand(recorder, "x", x, a, false);
     const Tensor out = empty(recorder, a.type(), with_features(x, a.out_features));
     matmul_into(recorder, out, x, a);
     return out;
 }
 
 void matmul_transposed_into(Recorder& recorder, const Tensor& out, const Tensor& dy, const Transform& a) {
-    check_operand(recorder, "dy", dy, a, true);
-    check_result(recorder, out, "dy", dy, a, true);
-    apply(recorder, out, dy, a, true);
+    check_transform_operand(recorder, "dy", dy, a, true);
+    check_transform_result(recorder, out, "dy", dy, a, true);
+    apply_transform(recorder, out, dy, a, true);
 }
 
 Tensor matmul_transposed(Recorder& recorder, const Tensor& dy, const Transform& a) {
-    check_operand(recorder, "dy", dy, a, true);
+    check_transform_operand(recorder, "dy", dy, a, true);
     const Tensor out = empty(recorder, a.type(), with_features(dy, a.in_features));
     matmul_transposed_into(recorder, out, dy, a);
     return out;
@@ -170,24 +186,22 @@ Tensor matmul_transposed(Recorder& recorder, const Tensor& dy, const Transform& 
 
 void backward_into(Recorder& recorder, const ChainGradients& out, const Tensor& dy, const Tensor& x,
                    const Transform& a, const GradientOptions& options) {
-    check_operand(recorder, "x", x, a, false);
-    check_operand(recorder, "dy", dy, a, true);
+    check_transform_operand(recorder, "x", x, a, false);
+    check_transform_operand(recorder, "dy", dy, a, true);
     require_shape("dy", dy, with_features(x, a.out_features));
-    if (out.dx) check_result(recorder, out.dx, "dy", dy, a, true);
-    const std::vector<KroneckerFactor>& factors = a.matrix.factors;
-    require(out.dw.empty() || out.dw.size() == factors.size(), "dw: {} tensors, the chain has {} factors",
-            out.dw.size(), factors.size());
-    for (std::size_t i = 0; i < out.dw.size(); ++i)
-        if (out.dw[i])
-            require_result(recorder, fmt::format("dw[{}]", i).c_str(), out.dw[i], factors[i].weight.shape(),
-                           a.type());
+    if (out.dx) check_transform_result(recorder, out.dx, "dy", dy, a, true);
+    check_factor_gradients(recorder, "dw", out.dw, a.matrix);
     for (const Tensor& dw : out.dw)
         for (const auto& [name, tensor] :
              {std::pair{"x", &x}, std::pair{"dy", &dy}, std::pair{"dx", &out.dx}})
             require_disjoint("dw", dw, name, *tensor);
-    Tensor from = padded(recorder, x, a.matrix.in_features(), a.type()),
+    const bool learns =
+        std::any_of(out.dw.begin(), out.dw.end(), [](const Tensor& dw) { return static_cast<bool>(dw); });
+    // x is read for the gradients of weights alone.
+    Tensor from = learns ? padded(recorder, x, a.matrix.in_features(), a.type())
+                         : empty(recorder, a.type(), with_features(x, a.matrix.in_features())),
            gradient = padded(recorder, dy, a.matrix.out_features(), a.type());
-    if (a.input.size()) from = matmul(recorder, from, a.input);
+    if (learns && a.input.size()) from = matmul(recorder, from, a.input);
     if (a.output.size()) gradient = matmul_transposed(recorder, gradient, a.output);
     ChainGradients chain{{}, out.dw};
     if (out.dx) chain.dx = empty(recorder, a.type(), from.shape());
@@ -202,63 +216,6 @@ Tensor to_dense(Recorder& recorder, const Transform& a) {
     fill_into(recorder, units, 0.0);
     fill_into(recorder, units.as_strided({n}, {n + 1}), 1.0);
     return contiguous(recorder, matmul(recorder, units, a).transpose());
-}
-
-// --- two dimensions
-
-namespace {
-
-void check_images(const Recorder& recorder, const char* name, const Tensor& x, const Transform2d& a) {
-    require_tensor(recorder, name, x);
-    require_rank(name, x, 3);
-    for (const Transform* one : {&a.along_rows, &a.along_columns})
-        require(!one->matrix.factors.empty(), "a: a null transform");
-    require(a.along_columns.type() == a.along_rows.type(), "along_columns: type {}, along_rows has {}",
-            to_string(a.along_columns.type()), to_string(a.along_rows.type()));
-}
-
-// Columns are the rows of a transposed view.
-void apply(Recorder& recorder, const Tensor& out, const char* name, const Tensor& x, const Transform2d& a,
-           bool transpose) {
-    check_images(recorder, name, x, a);
-    check_operand(recorder, name, x, a.along_rows, transpose);
-    const std::uint64_t width = transpose ? a.along_rows.in_features : a.along_rows.out_features;
-    const Tensor inner = empty(recorder, a.along_rows.type(), with_features(x, width));
-    check_operand(recorder, name, inner.transpose(), a.along_columns, transpose);
-    require_tensor(recorder, "out", out);
-    require_rank("out", out, 3);
-    check_result(recorder, out.transpose(), name, inner.transpose(), a.along_columns, transpose);
-    require_disjoint("out", out, name, x);
-    for (const KroneckerFactor& factor : a.along_rows.matrix.factors)
-        require_disjoint("out", out, "a", factor.weight);
-    apply(recorder, inner, x, a.along_rows, transpose);
-    apply(recorder, out.transpose(), inner.transpose(), a.along_columns, transpose);
-}
-
-}  // namespace
-
-void matmul_into(Recorder& recorder, const Tensor& out, const Tensor& x, const Transform2d& a) {
-    apply(recorder, out, "x", x, a, false);
-}
-
-Tensor matmul(Recorder& recorder, const Tensor& x, const Transform2d& a) {
-    check_images(recorder, "x", x, a);
-    const Tensor out = empty(recorder, a.along_rows.type(),
-                             {x.size(0), a.along_columns.out_features, a.along_rows.out_features});
-    apply(recorder, out, "x", x, a, false);
-    return out;
-}
-
-void matmul_transposed_into(Recorder& recorder, const Tensor& out, const Tensor& dy, const Transform2d& a) {
-    apply(recorder, out, "dy", dy, a, true);
-}
-
-Tensor matmul_transposed(Recorder& recorder, const Tensor& dy, const Transform2d& a) {
-    check_images(recorder, "dy", dy, a);
-    const Tensor out = empty(recorder, a.along_rows.type(),
-                             {dy.size(0), a.along_columns.in_features, a.along_rows.in_features});
-    apply(recorder, out, "dy", dy, a, true);
-    return out;
 }
 
 }  // namespace danaus

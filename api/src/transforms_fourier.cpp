@@ -255,45 +255,4 @@ Convolution2d convolution2d(Stream& stream, std::span<const std::complex<float>>
     return out;
 }
 
-namespace {
-
-// Rows to their frequencies, columns there, rows back; or all of it backwards. The columns' chain takes and
-// makes a few lines more than the images have.
-Tensor convolve(Recorder& recorder, const char* name, const Tensor& x, const Convolution2d& a,
-                bool transpose) {
-    require(!a.columns.factors.empty(), "a: a null convolution");
-    require_tensor(recorder, name, x);
-    const std::uint64_t height = transpose ? a.out_height : a.in_height,
-                        width = transpose ? a.out_width : a.in_width,
-                        kept = transpose ? a.in_height : a.out_height, images = x.rank() ? x.size(0) : 0;
-    require_shape(name, x, Shape{images, height, width});
-    require(x.type() == DataType::f32 || is_complex(x.type()), "{}: type {}, f32 or complex64 is needed",
-            name, to_string(x.type()));
-    const std::uint64_t in = a.columns.in_features() / a.width, out = a.columns.out_features() / a.width,
-                        takes = transpose ? out : in, makes = transpose ? in : out;
-    const Tensor padded = empty(recorder, DataType::complex64, {images, takes, a.width});
-    if (takes > height) fill_into(recorder, padded.slice(1, height, takes), 0.0);
-    const Tensor used = padded.slice(1, 0, height), lines = padded.reshape({images, takes * a.width});
-    if (transpose)
-        matmul_transposed_into(recorder, used, x, a.inverse_rows);
-    else
-        matmul_into(recorder, used, x, a.rows);
-    const Tensor spectra =
-        (transpose ? matmul_transposed(recorder, lines, a.columns) : matmul(recorder, lines, a.columns))
-            .reshape({images, makes, a.width})
-            .slice(1, 0, kept);
-    return transpose ? matmul_transposed(recorder, spectra, a.rows)
-                     : matmul(recorder, spectra, a.inverse_rows);
-}
-
-}  // namespace
-
-Tensor matmul(Recorder& recorder, const Tensor& x, const Convolution2d& a) {
-    return convolve(recorder, "x", x, a, false);
-}
-
-Tensor matmul_transposed(Recorder& recorder, const Tensor& dy, const Convolution2d& a) {
-    return convolve(recorder, "dy", dy, a, true);
-}
-
 }  // namespace danaus

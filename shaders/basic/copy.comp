@@ -8,6 +8,7 @@
 //   TILE > 1: a lane takes its elements of that many rows. In a transpose n2 is the source's smallest stride, and the lane
 //   uses up the cache line that its first load brought
 //   wide = true, for transposes: an invocation owns two elements, 8 apart, so that 8 lanes fill a cache line of f32
+//   negates = true: f32 with the sign exchanged, for imaginary parts of conjugates
 //
 // Any grid is right: every dimension is walked with the grid's stride. Called for conversion, transposition, stride
 // permutations and blocks in and out of dense matrices: all of them are strides.
@@ -26,6 +27,7 @@ layout(constant_id = 2) const uint out_type = 0;
 layout(constant_id = 3) const bool pairs = false;
 layout(constant_id = 4) const uint TILE = 1;
 layout(constant_id = 5) const bool wide = false;
+layout(constant_id = 6) const bool negates = false;
 
 #define FROM 0
 #define TO 1
@@ -35,7 +37,8 @@ const bool TWO = pairs || wide;
 const uint OTHER = pairs ? 1 : 8;  // the second element's distance
 
 uint load_one(uint from) {
-    return MOVES ? load_bits(FROM, in_type, from) : floatBitsToUint(load_float(FROM, in_type, 0u, from));
+    return MOVES ? load_bits(FROM, in_type, from) ^ (negates ? 0x80000000u : 0u)
+                 : floatBitsToUint(load_float(FROM, in_type, 0u, from));
 }
 
 void store_one(uint to, uint bits) {

@@ -4,7 +4,9 @@
 
 #include <danaus/safetensors.hpp>
 
+#include <cstring>
 #include <filesystem>
+#include <limits>
 
 #include <gtest/gtest.h>
 
@@ -58,6 +60,39 @@ TEST(ComplexTensor, TypeAndParts) {
     EXPECT_EQ(imag(end).elements(), 0u);
     expect_error(invalid, {"tensor", "f32", "complex64"}, [&] { static_cast<void>(real(real(t))); });
     expect_error(invalid, {"tensor", "null"}, [&] { static_cast<void>(imag(Tensor())); });
+}
+
+TEST(ComplexTensor, Conjugate) {
+    Stream stream(test::device());
+    ComplexValues values = complex_values(2 * 3 * 40 * 3, 4), exact = values;
+    values[7] = {0.0f, -0.0f}, values[8] = {-0.0f, std::numeric_limits<float>::infinity()};
+    for (std::size_t i = 0; i < values.size(); ++i) exact[i] = std::conj(values[i]);
+    // Copied by rows, transposed, and as one long row.
+    for (const bool turned : {false, true})
+        for (const Layout& layout : {Layout{}, Layout{.gap = 1, .batch_gap = 2, .skew = 1}}) {
+            const PlacedComplex in(stream, {6, 40, 3}, layout, values),
+                out(stream, {6, 40, 3}, {.feature_major = turned, .gap = 1, .skew = 3});
+            conjugate_into(stream, out, in);
+            const auto found = out.read(stream);
+            EXPECT_EQ(found.damage, "");
+            EXPECT_EQ(std::memcmp(found.values.data(), exact.data(), exact.size() * sizeof exact[0]), 0);
+        }
+    ComplexValues many = complex_values(3 * 8192 + 5, 5);
+    const Tensor row = upload(stream, many, {many.size()});
+    for (auto& value : many) value = std::conj(value);
+    EXPECT_EQ(download_complex(stream, conjugate(stream, row)), many);
+    EXPECT_EQ(conjugate(stream, Tensor(stream.device(), complex64, {0, 3})).shape(), (Shape{0, 3}));
+    const std::vector<float> reals{1, -2, 0};
+    EXPECT_EQ(download(stream, conjugate(stream, upload(stream, reals, {3}, DataType::bf16))), reals);
+    const Tensor out(stream.device(), complex64, {4}), whole(stream.device(), DataType::u32, {4});
+    const auto refused = [&](const std::vector<std::string>& parts, const Tensor& to, const Tensor& from) {
+        expect_error(invalid, parts, [&] { conjugate_into(stream, to, from); });
+    };
+    refused({"out", "(4)", "(3)"}, out, upload(stream, many, {many.size()}).slice(0, 0, 3));
+    refused({"out", "complex64", "f32"}, out, Tensor(stream.device(), DataType::f32, {4}));
+    refused({"out", "overlaps in"}, out, out);
+    refused({"in", "u32"}, whole, whole);
+    refused({"out", "more than once"}, out.as_strided({4}, {0}), Tensor(stream.device(), complex64, {4}));
 }
 
 TEST(ComplexTensor, UploadDownloadAndViews) {

@@ -4,6 +4,7 @@
 
 #include <danaus/mm_star.hpp>
 
+#include <algorithm>
 #include <cmath>
 #include <random>
 
@@ -129,6 +130,30 @@ TEST(MmStar, BlocksOfZero) {
     expect_factors(product(chain_of(l, s, left, middle, right)), l);
 }
 
+// Squares of such elements are out of range.
+TEST(MmStar, ElementsOfAnySize) {
+    for (const double scale : {1e-290, 1e-200, 1e180, 1e300}) {
+        auto real_one = random_mm_star<double>(4, 3, 2);
+        for (double& value : real_one.data) value *= scale;
+        const auto found = factorize_mm_star(real_one.data, 12, 4);
+        EXPECT_LT(found.residual, 1e-6);
+        std::vector<double> product = to_dense(found), wanted = real_one.data;
+        for (auto* values : {&product, &wanted})
+            for (double& value : *values) value /= scale;
+        EXPECT_LT(distance(product, wanted), 1e-6);
+        auto complex = random_mm_star<Complex>(3, 4, 2);
+        for (Complex& value : complex.data) value *= scale;
+        EXPECT_LT(factorize_mm_star(std::span<const Complex>(complex.data), 12, 3).residual, 1e-6);
+    }
+    // The factors' own elements are larger than those of M.
+    auto large = random_mm_star<double>(4, 3, 2);
+    double largest = 0;
+    for (const double value : large.data) largest = std::max(largest, std::abs(value));
+    for (double& value : large.data) value *= 1.7e308 / largest;
+    expect_error(invalid, {"m", "1.7e+308", "middle factor"},
+                 [&] { static_cast<void>(factorize_mm_star(large.data, 12, 4)); });
+}
+
 TEST(MmStar, RoundedInput) {
     const auto m = random_mm_star<double>(4, 4, 1);
     std::vector<double> rounded = m.data;
@@ -192,6 +217,19 @@ TEST(MmStar, WrongInput) {
     MmStarFactors<double> factors;
     factors.blocks = factors.size = 2;
     expect_error(invalid, {"left", "0 elements", "8"}, [&] { static_cast<void>(to_dense(factors)); });
+}
+
+TEST(MmStar, ComplexFactorsAreAChain) {
+    constexpr std::size_t l = 4, s = 6, n = l * s;
+    const auto m = random_mm_star<Complex>(l, s, 7);
+    Stream stream(test::device());
+    const Chain chain = upload(stream, factorize_mm_star(std::span<const Complex>(m.data), n, l));
+    EXPECT_EQ(chain.factors[1].pattern(), (FactorPattern{s, l, l, 1}));
+    const auto dense = download_complex(stream, to_dense(stream, chain));
+    EXPECT_LT(distance(std::vector<Complex>(dense.begin(), dense.end()), m.data), 1e-4);
+    MmStarFactors<Complex> factors;
+    factors.blocks = factors.size = 2;
+    expect_error(invalid, {"right", "0 elements", "8"}, [&] { static_cast<void>(upload(stream, factors)); });
 }
 
 TEST(MmStar, FactorsAreAChain) {

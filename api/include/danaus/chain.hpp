@@ -98,11 +98,15 @@ struct DANAUS_EXPORT Chain {
                                                     const KroneckerFactor& right);
 
 /// M1·M2ᵀ in three factors instead of four: the block-diagonal factors in the middle, w1 of both, are one
-/// product of w1_K·w1′_Kᵀ. With M2 = M1 and real numbers the MM* matrices of the Monarch paper. The outer
-/// factors share memory with M1 and M2. Throws Error(invalid_argument) unless both have as many blocks in w1
-/// and as many input features, and for OutputOrder::blocked.
+/// product of w1_K·w1′_Kᵀ. The outer factors share memory with M1 and M2; nothing is conjugated. Throws
+/// Error(invalid_argument) unless both have as many blocks in w1 and as many input features, and for
+/// OutputOrder::blocked.
 [[nodiscard]] DANAUS_EXPORT Chain monarch_monarch_transposed(Recorder& recorder, const Monarch& m1,
                                                              const Monarch& m2);
+/// M1·M2*, M2* = conj(M2)ᵀ: the product above, of complex64 with a conjugated copy of M2. With M2 = M1 the
+/// MM* matrices of the Monarch paper.
+[[nodiscard]] DANAUS_EXPORT Chain monarch_monarch_adjoint(Recorder& recorder, const Monarch& m1,
+                                                          const Monarch& m2);
 
 /// y = A·x for every token.  x (…, tokens, a·c·d) → y (…, tokens, a·b·d), ranks 2 and 3. Types, strides,
 /// sizes and errors as for the dense matmul (matmul.hpp), and so conjugates of complex64 in gradients. No

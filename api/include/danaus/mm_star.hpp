@@ -11,7 +11,7 @@
 
 namespace danaus {
 
-/// An n × n matrix M = L·D·R of three factors, n = blocks · size, as monarch_monarch_transposed() has them:
+/// An n × n matrix M = L·D·R of three factors, n = blocks · size, as monarch_monarch_adjoint() has them:
 ///   left    (blocks, size, size)    the pattern (1, size, size, blocks)
 ///   middle  (size, blocks, blocks)  the pattern (size, blocks, blocks, 1)
 ///   right   (blocks, size, size)    the pattern (1, size, size, blocks), applied first
@@ -57,8 +57,10 @@ struct MmStarOptions {
 [[nodiscard]] DANAUS_EXPORT std::vector<std::complex<double>> to_dense(
     const MmStarFactors<std::complex<double>>& factors);
 
-/// The three factors as a chain on the device, rounded to `type`.
+/// The three factors as a chain on the device, rounded to `type`, or to complex64. Throws
+/// Error(invalid_argument) when a factor has not the elements of its shape.
 [[nodiscard]] DANAUS_EXPORT Chain upload(Stream& stream, const MmStarFactors<double>& factors,
                                          DataType type = DataType::f32);
+[[nodiscard]] DANAUS_EXPORT Chain upload(Stream& stream, const MmStarFactors<std::complex<double>>& factors);
 
 }  // namespace danaus

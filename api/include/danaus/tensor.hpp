@@ -166,6 +166,11 @@ DANAUS_EXPORT void convert_into(Recorder& recorder, const Tensor& out, const Ten
 [[nodiscard]] DANAUS_EXPORT Tensor convert(Recorder& recorder, const Tensor& in, DataType type);
 /// A contiguous copy of `in`.
 [[nodiscard]] DANAUS_EXPORT Tensor contiguous(Recorder& recorder, const Tensor& in);
+/// out[i] = conj(in[i]) of complex64; real types are copied. Any strides on either side; `out` must not
+/// overlap `in`. Throws Error(invalid_argument) when shapes or types differ.
+DANAUS_EXPORT void conjugate_into(Recorder& recorder, const Tensor& out, const Tensor& in);
+/// A contiguous conjugate of `in`.
+[[nodiscard]] DANAUS_EXPORT Tensor conjugate(Recorder& recorder, const Tensor& in);
 /// Every element of `out` becomes `value`, of complex64 with an imaginary part of 0. For i32 and u32 its
 /// fraction is dropped; Error(invalid_argument) when it does not fit then.
 DANAUS_EXPORT void fill_into(Recorder& recorder, const Tensor& out, double value);

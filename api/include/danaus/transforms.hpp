@@ -121,8 +121,7 @@ enum class Trigonometric { dct2, dct3, dct4, dst2, dst3, dst4 };
 [[nodiscard]] DANAUS_EXPORT Transform convolution(Stream& stream, std::span<const std::complex<float>> kernel,
                                                   std::uint64_t n);
 
-/// One transform along the rows of an image, and one along its columns. Learned through these two: there is
-/// no backward_into of both together, nor of a Convolution2d.
+/// One transform along the rows of an image, and one along its columns.
 struct DANAUS_EXPORT Transform2d {
     Transform along_rows;     ///< of the last dimension
     Transform along_columns;  ///< of the one before it
@@ -134,6 +133,16 @@ DANAUS_EXPORT void matmul_into(Recorder& recorder, const Tensor& out, const Tens
                                                      const Transform2d& a);
 DANAUS_EXPORT void matmul_transposed_into(Recorder& recorder, const Tensor& out, const Tensor& dy,
                                           const Transform2d& a);
+/// Where backward_into() writes: null tensors are not computed, and empty lists are all null. Gradients of
+/// weights are of the shapes and of the type of the factors' of each transform.
+struct Transform2dGradients {
+    Tensor dx;  ///< (images, height, width), of the transform's type
+    std::vector<Tensor> along_rows, along_columns;
+};
+/// dx as matmul_transposed, and the gradients of all weights, summed over images. options.scale is of all of
+/// them, options.accumulate of the weights' alone. What it writes overlaps nothing else, but dx may be x.
+DANAUS_EXPORT void backward_into(Recorder& recorder, const Transform2dGradients& out, const Tensor& dy,
+                                 const Tensor& x, const Transform2d& a, const GradientOptions& options = {});
 
 [[nodiscard]] DANAUS_EXPORT Transform2d dft2d(Stream& stream, std::uint64_t height, std::uint64_t width,
                                               Norm norm = Norm::unnormalised);
@@ -161,5 +170,13 @@ struct DANAUS_EXPORT Convolution2d {
 /// dx[p, q] = Σ conj(kernel[a, b])·dy[p + a, q + b], the correlation: dy has the shape of y, dx that of x.
 [[nodiscard]] DANAUS_EXPORT Tensor matmul_transposed(Recorder& recorder, const Tensor& dy,
                                                      const Convolution2d& a);
+/// As for a Transform2d: gradients of the weights of the three parts, complex64.
+struct Convolution2dGradients {
+    Tensor dx;  ///< of the shape of x, complex64
+    std::vector<Tensor> rows, columns, inverse_rows;
+};
+DANAUS_EXPORT void backward_into(Recorder& recorder, const Convolution2dGradients& out, const Tensor& dy,
+                                 const Tensor& x, const Convolution2d& a,
+                                 const GradientOptions& options = {});
 
 }  // namespace danaus
