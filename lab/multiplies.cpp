@@ -108,8 +108,11 @@ std::uint64_t mixed(std::uint64_t i) {
 
 enum class Form { plain, packed, picked };
 
-// Sizes and layouts in full; the epilogues are spread over them without a pattern, which would tie them to a
-// layout.
+// One in so many combinations of sizes and layouts: all of them choose kernels with the same pairs of
+// constants, and take as many times as long.
+constexpr std::uint64_t one_in = 32;
+
+// The epilogues are spread over sizes and layouts without a pattern, which would tie them to a layout.
 void add_all(Chosen& chosen, MultiplyProblem p, DataType type, DataType result, Layout b, std::uint64_t& turn,
              Form form = Form::plain) {
     for (const std::uint64_t m : sizes)
@@ -118,6 +121,8 @@ void add_all(Chosen& chosen, MultiplyProblem p, DataType type, DataType result, 
                 if (for_few(k) && m > 16 && n > 16) continue;
                 for (const Layout a : layouts)
                     for (const Layout c : layouts) {
+                        const std::uint64_t number = mixed(++turn), draw = number / one_in;
+                        if (number % one_in != 0) continue;
                         p.m = m;
                         p.n = n;
                         p.k = k;
@@ -133,11 +138,11 @@ void add_all(Chosen& chosen, MultiplyProblem p, DataType type, DataType result, 
                         } else {
                             p.b = view(type, k, n, b);
                         }
-                        set_epilogue(p, mixed(++turn) % epilogues);
+                        set_epilogue(p, draw % epilogues);
                         // Starts at multiples of one, two or four words.
-                        if (p.a.offset == 0) p.a.offset = 2 * (mixed(turn) / epilogues % 3);
+                        if (p.a.offset == 0) p.a.offset = 2 * (draw / epilogues % 3);
                         if (p.b.offset == 0 && !detail::is_sparse(p))
-                            p.b.offset = 2 * (mixed(turn) / (3 * epilogues) % 3);
+                            p.b.offset = 2 * (draw / (3 * epilogues) % 3);
                         if (form == Form::packed) {
                             const detail::PackLayout layout =
                                 detail::pack_layout(chosen.capabilities(), type, m, k);
@@ -147,7 +152,7 @@ void add_all(Chosen& chosen, MultiplyProblem p, DataType type, DataType result, 
                         }
                         if (form == Form::picked) {
                             // Of panels of all heights.
-                            p.a_panel = 4u << mixed(turn) / (9 * epilogues) % 6;
+                            p.a_panel = 4u << draw / (9 * epilogues) % 6;
                             p.a_depth = 1;
                             p.picked_from = 2 * k;
                             const std::uint64_t panel = k * p.a_panel,
