@@ -25,7 +25,7 @@ TEST(Linear, DrawsItsFirstValuesFromOneStream) {
     for (const Structure structure : structures) {
         const auto layer =
             make_linear(structure, stream, 12, 9, {.type = DataType::f16, .seed = 77, .gain = 2.0f});
-        const bool two = structure == Structure::monarch;
+        const bool two = test::has_factors(structure);
         const double gain = two ? std::sqrt(2.0) : 2.0;
         std::uint64_t block = 0;
         for (const Parameter& parameter : layer->parameters()) {
@@ -37,7 +37,7 @@ TEST(Linear, DrawsItsFirstValuesFromOneStream) {
             for (double& value : expected) value = bound * (2.0 * value - 1.0);
             const std::vector<float> master = download(stream, parameter.master);
             EXPECT_EQ(reference::first_mismatch(master, expected, 1e-6, 1e-6), "") << structure;
-            const bool copied = !bias && structure != Structure::sparse24;
+            const bool copied = !bias && !dynamic_cast<const Linear24*>(layer.get());
             EXPECT_EQ(parameter.working.type(), copied ? DataType::f16 : DataType::f32);
             EXPECT_EQ(first_difference(download(stream, parameter.working),
                                        reference::round_to(test::float_type(parameter.working.type()),
@@ -46,6 +46,14 @@ TEST(Linear, DrawsItsFirstValuesFromOneStream) {
             block += philox_blocks(parameter.master.elements());
         }
         EXPECT_EQ(layer->parameters().size(), two ? 3u : 2u);
+        // Without numbers for the bias the weights are the same.
+        const auto zero = make_linear(structure, stream, 12, 9,
+                                      {.type = DataType::f16, .seed = 77, .gain = 2.0f, .zero_bias = true});
+        EXPECT_EQ(first_difference(download(stream, zero->parameters()[0].master),
+                                   download(stream, layer->parameters()[0].master)),
+                  "");
+        EXPECT_EQ(first_difference(download(stream, zero->parameters().back().master), std::vector<float>(9)),
+                  "");
     }
     // A 2:4 layer has a dense copy when it is asked for, and the same weights with it.
     const LinearOptions options{.type = DataType::bf16, .seed = 7};
@@ -62,7 +70,7 @@ TEST(Linear, CountsWhatItKeeps) {
     Stream stream(device());
     const auto kept = [&](Structure structure, std::uint64_t in, std::uint64_t out) {
         const auto layer = make_linear(structure, stream, in, out, {.bias = false, .type = DataType::f16});
-        if (structure != Structure::sparse24) {
+        if (!dynamic_cast<const Linear24*>(layer.get())) {
             EXPECT_EQ(layer->bytes(), layer->kept() * 2);
         }
         return layer->kept();
@@ -75,6 +83,8 @@ TEST(Linear, CountsWhatItKeeps) {
     EXPECT_EQ(kept(Structure::sparse24, 9, 8), 8u * (4 + 1));
     EXPECT_EQ(kept(Structure::sparse24, 10, 8), 8u * (4 + 2));
     EXPECT_EQ(kept(Structure::sparse24, 11, 8), 8u * (4 + 2));
+    EXPECT_EQ(kept(Structure::sparse_monarch, 24, 36), 3u * (8 * 4 + 12 * 4));
+    EXPECT_EQ(kept(Structure::sparse_monarch, 26, 16), 3u * (6 * (4 + 1) + 6 * (2 + 2)));
     SparseLinear24 layer(stream, 32, 8, {}, {.type = DataType::f16});
     EXPECT_EQ(layer.bytes(), 8u * (16 * 2 + 4));
     layer.weight().set_sparse(stream, false);
@@ -95,11 +105,12 @@ std::vector<float> state_of(Stream& stream, const Linear& layer) {
     };
     for (const Parameter& parameter : layer.parameters())
         add(download(stream, parameter.master)), add(download(stream, parameter.working));
-    if (const auto* sparse = dynamic_cast<const SparseLinear24*>(&layer)) {
-        add(download(stream, to_dense(stream, sparse->weight().compressed())));
-        for (const std::uint32_t word : download_u32(stream, sparse->weight().mask()))
-            all.push_back(static_cast<float>(word));
-    }
+    if (const auto* sparse = dynamic_cast<const Linear24*>(&layer))
+        for (const SparseWeight24& weight : sparse->weights()) {
+            add(download(stream, to_dense(stream, weight.compressed())));
+            for (const std::uint32_t word : download_u32(stream, weight.mask()))
+                all.push_back(static_cast<float>(word));
+        }
     return all;
 }
 
@@ -110,7 +121,8 @@ TEST(Linear, IsSavedAndLoadedWholeOrNotAtAll) {
     for (const Structure structure : structures) {
         const LinearOptions options{.type = DataType::f16, .seed = 1};
         const auto saved = make_linear(structure, stream, 12, 9, options);
-        const char* weight = structure == Structure::monarch ? "blkdiag1" : "weight";
+        const bool two = test::has_factors(structure);
+        const char* weight = two ? "blkdiag1" : "weight";
         SafetensorsWriter writer;
         saved->add_to(writer, "up");
         expect_error(ErrorKind::invalid_argument, {"up.", "before"}, [&] { saved->add_to(writer, "up"); });
@@ -131,8 +143,7 @@ TEST(Linear, IsSavedAndLoadedWholeOrNotAtAll) {
             for (const int how : {0, 1, 2, 3})
                 spoil("bad." + broken, [&](SafetensorsWriter& bad) {
                     std::size_t i = 0;
-                    for (const char* name :
-                         {weight, structure == Structure::monarch ? "blkdiag2" : "bias", "bias"}) {
+                    for (const char* name : {weight, two ? "blkdiag2" : "bias", "bias"}) {
                         if (i == saved->parameters().size()) break;
                         const Tensor& master = saved->parameters()[i++].master;
                         if (name != broken) {
@@ -148,8 +159,12 @@ TEST(Linear, IsSavedAndLoadedWholeOrNotAtAll) {
                         values.back() = std::nanf("");
                         if (how == 3) bad.add("bad." + broken, upload(stream, values, master.shape()));
                     }
-                    if (const auto* sparse = dynamic_cast<SparseLinear24*>(saved.get()))
-                        bad.add("bad.mask", sparse->weight().mask());
+                    const auto* sparse = dynamic_cast<const Linear24*>(saved.get());
+                    for (std::size_t k = 0; sparse && k < sparse->weights().size(); ++k)
+                        bad.add(!two     ? "bad.mask"
+                                : k == 0 ? "bad.blkdiag1.mask"
+                                         : "bad.blkdiag2.mask",
+                                sparse->weights()[k].mask());
                 });
         writer.save(stream, path);
         const auto loaded = make_linear(structure, stream, 12, 9, {.type = DataType::f16, .seed = 2});
@@ -214,10 +229,13 @@ TEST(Linear, TrainingLoopsNeedNotAskWhichStructureItIs) {
         for (float& value : target) value = -value;
         const Tensor minus_target = upload(stream, target, {tokens, out});
         std::unique_ptr<Linear> layer = make_linear(structure, stream, in, out, {.seed = 2});
+        SparseLinear24Options sparse{.schedule = {.steps = steps, .refresh_every = 5}};
         if (structure == Structure::sparse24)
-            layer = std::make_unique<SparseLinear24>(
-                stream, in, out, SparseLinear24Options{.schedule = {.steps = steps, .refresh_every = 5}},
-                LinearOptions{.seed = 2});
+            layer = std::make_unique<SparseLinear24>(stream, in, out, sparse, LinearOptions{.seed = 2});
+        sparse.schedule.dense_fraction = 0.5;  // two small factors take longer to settle
+        if (structure == Structure::sparse_monarch)
+            layer = std::make_unique<SparseMonarchLinear24>(stream, in, out, test::blocks, sparse,
+                                                            LinearOptions{.seed = 2});
         const Optimizer optimizer(stream, layer->parameters(), AdamWOptions{.learning_rate = 0.03f});
         layer->follow(optimizer);
         const auto distance = [&](const Tensor& y) {
