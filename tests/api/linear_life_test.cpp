@@ -5,10 +5,10 @@
 #include "support/bits.hpp"
 #include "support/device.hpp"
 #include "support/operands.hpp"
+#include "support/temporary_file.hpp"
 
 #include <cmath>
 #include <filesystem>
-#include <random>
 
 namespace danaus {
 namespace {
@@ -92,11 +92,6 @@ TEST(Linear, CountsWhatItKeeps) {
     EXPECT_EQ(layer.bytes(), 512u);
 }
 
-std::filesystem::path temporary_file() {
-    return std::filesystem::temp_directory_path() /
-           ("danaus_linear_" + std::to_string(std::random_device()()) + ".safetensors");
-}
-
 // Masters, working copies, and of a 2:4 layer mask and values.
 std::vector<float> state_of(Stream& stream, const Linear& layer) {
     std::vector<float> all;
@@ -116,7 +111,8 @@ std::vector<float> state_of(Stream& stream, const Linear& layer) {
 
 TEST(Linear, IsSavedAndLoadedWholeOrNotAtAll) {
     Stream stream(device());
-    const auto path = temporary_file(), other = temporary_file();
+    const test::TemporaryFile first, second;
+    const auto &path = first.path, &other = second.path;
     const Tensor x = upload(stream, test::random_values(5 * 12, 9), {5, 12}, DataType::f16);
     for (const Structure structure : structures) {
         const LinearOptions options{.type = DataType::f16, .seed = 1};
@@ -183,15 +179,14 @@ TEST(Linear, IsSavedAndLoadedWholeOrNotAtAll) {
         EXPECT_EQ(first_difference(download(stream, loaded->forward(stream, x)),
                                    download(stream, saved->forward(stream, x))),
                   "");
-        std::filesystem::remove(path);
-        std::filesystem::remove(other);
     }
 }
 
 // The switch is no part of the file, and the writer heeds it as it is when it writes.
 TEST(SparseLinear24, IsReadBeforeAndWrittenAfterASwitch) {
     Stream stream(device());
-    const auto path = temporary_file();
+    const test::TemporaryFile temporary;
+    const auto& path = temporary.path;
     const SparseLinear24 saved(stream, 12, 8, {}, {.bias = false, .seed = 1});
     SafetensorsWriter writer;
     // Without a bias there is no name for it to take.
@@ -214,7 +209,6 @@ TEST(SparseLinear24, IsReadBeforeAndWrittenAfterASwitch) {
         layer.weight().set_sparse(stream, true);
         EXPECT_EQ(first_difference(state_of(stream, layer), state_of(stream, saved)), "");
     }
-    std::filesystem::remove(path);
 }
 
 // The manual's loop: every structure learns what another of its kind does.

@@ -6,9 +6,7 @@
 #include "support/counter.hpp"
 #include "support/device.hpp"
 #include "support/operands.hpp"
-
-#include <filesystem>
-#include <random>
+#include "support/temporary_file.hpp"
 
 namespace danaus {
 namespace {
@@ -205,8 +203,8 @@ TEST(SparseMonarchLinear24, FollowsItsSchedule) {
 
 TEST(SparseMonarchLinear24, FilesHoldFactorsMasksAndBias) {
     Stream stream(device());
-    const auto path = std::filesystem::temp_directory_path() /
-                      ("danaus_sparse_monarch_" + std::to_string(std::random_device()()) + ".safetensors");
+    const test::TemporaryFile temporary;
+    const auto& path = temporary.path;
     const SparseMonarchLinear24 layer(stream, 24, 24, 3, {}, {.seed = 1});
     SafetensorsWriter writer;
     layer.add_to(writer, "up");
@@ -237,7 +235,6 @@ TEST(SparseMonarchLinear24, FilesHoldFactorsMasksAndBias) {
                      [&] { other.load_from(stream, SafetensorsFile(path), "up"); });
         EXPECT_EQ(first_difference(download(stream, to_dense(stream, other.weight())), before), "");
     }
-    std::filesystem::remove(path);
 }
 
 TEST(SparseMonarchLinear24, BecomesDenseOrMonarchAndComesFromOne) {
