@@ -25,6 +25,7 @@ constexpr Arm arms[] = {
     {"projected", "dense, projected onto Monarch at the end and trained for a third as long again", dense,
      false, false, 0.0, 1.0 / 3},
     {"monarch-sparse24", "Monarch with both factors as sparse24", monarch_sparse24},
+    {"narrow", "784-160-160-10, dense", {.width = 160}},
 };
 
 }  // namespace
