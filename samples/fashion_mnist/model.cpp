@@ -1,5 +1,7 @@
 #include "model.hpp"
 
+#include <utility>
+
 namespace sample {
 
 using namespace danaus;

@@ -66,14 +66,15 @@ private:
     int panels_, count_ = 0;
 };
 
-// An arm looks the same in every picture and every run. Until its end a dense finish is the arm before it:
-// dashes let both be seen.
+// An arm looks the same in every picture and every run. Until it changes its structure an arm is the one
+// before it: dashes let both be seen.
 std::string look(std::string_view arm, bool points) {
     static constexpr std::array colours{"#4477aa", "#ee6677", "#228833", "#aa3377", "#ccbb44", "#44bbee",
-                                        "#999999", "#ee8833", "#332288", "#66aa77", "#bb9977"};
+                                        "#999999", "#ee8833", "#332288", "#222222", "#bb9977"};
     std::size_t i = 0;
     while (i < all_arms().size() && all_arms()[i].name != arm) ++i;
-    const bool dashed = i < all_arms().size() && all_arms()[i].dense_fraction > 0.0;
+    const bool dashed =
+        i < all_arms().size() && (all_arms()[i].dense_fraction > 0.0 || all_arms()[i].fine_tuning > 0.0);
     return fmt::format("{} lw 2 lc rgb '{}'{}",
                        points ? dashed ? "linespoints pt 6" : "linespoints pt 7" : "lines",
                        colours[i % colours.size()], dashed ? " dt (8,8)" : "");

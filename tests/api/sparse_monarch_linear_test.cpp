@@ -8,6 +8,8 @@
 #include "support/operands.hpp"
 #include "support/temporary_file.hpp"
 
+#include <bit>
+
 namespace danaus {
 namespace {
 
