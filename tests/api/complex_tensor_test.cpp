@@ -1,9 +1,10 @@
 // complex64 tensors: views of their parts, everything that moves elements, files, and who refuses them.
 #include "support/complex.hpp"
 #include "support/device.hpp"
-#include "support/temporary_file.hpp"
 
 #include <danaus/safetensors.hpp>
+
+#include <filesystem>
 
 #include <gtest/gtest.h>
 
@@ -163,8 +164,8 @@ TEST(ComplexTensor, Permutations) {
 
 TEST(ComplexTensor, Files) {
     Stream stream(test::device());
-    const test::TemporaryFile temporary;
-    const auto& file = temporary.path;
+    const auto file = std::filesystem::temp_directory_path() /
+                      ("danaus_complex_" + std::to_string(static_cast<int>(test::access())) + ".safetensors");
     const ComplexValues values = complex_values(3 * 4, 8);
     SafetensorsWriter writer;
     writer.add("spectrum", upload(stream, values, {4, 3}).transpose());
@@ -178,6 +179,7 @@ TEST(ComplexTensor, Files) {
     read.load_into(stream, out, "spectrum");
     EXPECT_EQ(out.read(stream).values, transposed(values, 1, 4, 3));
     EXPECT_EQ(out.read(stream).damage, "");
+    std::filesystem::remove(file);
 }
 
 TEST(ComplexTensor, OverlapsAreSeen) {
