@@ -57,7 +57,10 @@ Linear::Linear(Recorder& recorder, std::uint64_t in, std::uint64_t out, const Li
     if (!bias_) return;
     names_.emplace_back("bias");
     parameters_.push_back(new_parameter(recorder.device(), {out}));
-    draw(recorder, parameters_.back(), 1.0 / std::sqrt(static_cast<double>(in)), options.seed, block);
+    if (options.zero_bias)
+        fill_into(recorder, parameters_.back().master, 0.0);
+    else
+        draw(recorder, parameters_.back(), 1.0 / std::sqrt(static_cast<double>(in)), options.seed, block);
 }
 
 Linear::~Linear() = default;

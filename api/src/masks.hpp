@@ -17,12 +17,13 @@ inline void check_matrix(const Recorder& recorder, const char* name, const Tenso
             to_string(t.shape()));
 }
 
-inline void check_mask(const Recorder& recorder, const char* name, const Tensor& mask, const Tensor& w) {
+inline void check_mask(const Recorder& recorder, const char* name, const Tensor& mask, const Tensor& w,
+                       const char* w_name = "w") {
     require_tensor(recorder, name, mask);
     require_type(name, mask, DataType::u32);
     const Shape shape = mask_shape(w.shape());
-    require(mask.shape() == shape, "{}: shape {}, {} is needed for w {}", name, to_string(mask.shape()),
-            to_string(shape), to_string(w.shape()));
+    require(mask.shape() == shape, "{}: shape {}, {} is needed for {} {}", name, to_string(mask.shape()),
+            to_string(shape), w_name, to_string(w.shape()));
 }
 
 /// Invocations of a workgroup: 64 where the device allows it, at least 8.

@@ -20,8 +20,16 @@ LinearOptions options_of(const Linear& layer) {
         .bias = layer.has_bias(), .type = layer.type(), .gradient = layer.parameters()[0].gradient.type()};
 }
 
-Monarch masters_of(const MonarchLinear& layer) {
+Monarch masters_of(const Linear& layer) {
     return {layer.parameters()[0].master, layer.parameters()[1].master};
+}
+
+// What multiplies go through, before it is rounded to the layer's type.
+Monarch kept_of(Recorder& recorder, const SparseMonarchLinear24& layer) {
+    const Monarch whole = masters_of(layer);
+    if (!layer.sparse()) return whole;
+    return {apply_mask(recorder, whole.w1, layer.weights()[0].mask()),
+            apply_mask(recorder, whole.w2, layer.weights()[1].mask())};
 }
 
 void copy_bias(Recorder& recorder, const Linear& from, const Linear& to) {
@@ -112,14 +120,50 @@ std::size_t place_of(const Optimizer& optimizer, const MonarchLinear& layer, std
     return static_cast<std::size_t>(at - all.begin());
 }
 
-}  // namespace
-
-std::unique_ptr<DenseLinear> to_dense(Recorder& recorder, const MonarchLinear& layer) {
+std::unique_ptr<DenseLinear> multiplied_out(Recorder& recorder, const Linear& layer, const Monarch& w) {
     auto dense = std::make_unique<DenseLinear>(recorder, layer.in(), layer.out(), options_of(layer));
-    const Tensor whole = to_dense(recorder, masters_of(layer));
+    const Tensor whole = to_dense(recorder, w);
     convert_into(recorder, dense->parameters()[0].master, corner(whole, layer.out(), layer.in()));
     copy_bias(recorder, layer, *dense);
     return dense;
+}
+
+// The masters of `to`, which has the sizes of `layer`, become `w`.
+void take_over(Recorder& recorder, const Linear& to, const Monarch& w, const Linear& layer) {
+    convert_into(recorder, to.parameters()[0].master, w.w1);
+    convert_into(recorder, to.parameters()[1].master, w.w2);
+    copy_bias(recorder, layer, to);
+}
+
+}  // namespace
+
+std::unique_ptr<DenseLinear> to_dense(Recorder& recorder, const MonarchLinear& layer) {
+    return multiplied_out(recorder, layer, masters_of(layer));
+}
+
+std::unique_ptr<DenseLinear> to_dense(Recorder& recorder, const SparseMonarchLinear24& layer) {
+    return multiplied_out(recorder, layer, kept_of(recorder, layer));
+}
+
+std::unique_ptr<MonarchLinear> to_monarch(Recorder& recorder, const SparseMonarchLinear24& layer) {
+    const std::uint64_t blocks = layer.parameters()[0].master.size(0);
+    auto monarch =
+        std::make_unique<MonarchLinear>(recorder, layer.in(), layer.out(), blocks, options_of(layer));
+    take_over(recorder, *monarch, kept_of(recorder, layer), layer);
+    return monarch;
+}
+
+std::unique_ptr<SparseMonarchLinear24> to_sparse_monarch(Recorder& recorder, const MonarchLinear& layer,
+                                                         const SparseLinear24Options& options) {
+    const std::uint64_t blocks = layer.parameters()[0].master.size(0);
+    auto sparse = std::make_unique<SparseMonarchLinear24>(recorder, layer.in(), layer.out(), blocks, options,
+                                                          options_of(layer));
+    take_over(recorder, *sparse, masters_of(layer), layer);
+    for (const SparseWeight24& weight : sparse->weights()) {
+        weight.refresh(recorder);
+        fill_into(recorder, weight.flips(), 0.0);  // from masks of weights that never were its own
+    }
+    return sparse;
 }
 
 std::unique_ptr<MonarchLinear> to_monarch(Recorder& recorder, const DenseLinear& layer, std::uint64_t blocks,

@@ -46,9 +46,9 @@ TwoFactors factors_of(const Recorder& recorder, const SparseMonarch24& a) {
 }
 
 void check_source(const Recorder& recorder, const Monarch& w) {
-    require_tensor(recorder, "w1", w.w1);
-    require_tensor(recorder, "w2", w.w2);
-    require_floating("w1", w.w1);
+    require_tensor(recorder, "w.w1", w.w1);
+    require_tensor(recorder, "w.w2", w.w2);
+    require_floating("w.w1", w.w1);
     require(w.order == OutputOrder::interleaved, "w.order: blocked, interleaved is needed");
 }
 
@@ -57,14 +57,14 @@ void check_targets(const Recorder& recorder, const SparseMonarch24& out, const M
     check_source(recorder, w);
     require(static_cast<bool>(out), "out: a null matrix");
     with_factors(out, [&](const auto& w1, const auto& w2) {
-        check_compress(recorder, "out.w1", w1, w.w1.shape(), w.w1);
-        check_compress(recorder, "out.w2", w2, w.w2.shape(), w.w2);
+        check_compress(recorder, "out.w1", w1, w.w1.shape(), w.w1, "w.w1");
+        check_compress(recorder, "out.w2", w2, w.w2.shape(), w.w2, "w.w2");
         const Stored24 first(w1);
         for (const Tensor& other : {first.values, first.places}) {
             require_disjoint("out.w2", w2, "out.w1", other);
-            require_disjoint("w2", w.w2, "out.w1", other);
+            require_disjoint("w.w2", w.w2, "out.w1", other);
         }
-        require_disjoint("out.w2", w2, "w1", w.w1);
+        require_disjoint("out.w2", w2, "w.w1", w.w1);
     });
 }
 
@@ -120,8 +120,8 @@ SparseMonarch24 compress_by_magnitude(Recorder& recorder, const Monarch& w, bool
 void compress_into(Recorder& recorder, const SparseMonarch24& out, const Monarch& w, const Tensor& first_mask,
                    const Tensor& second_mask) {
     check_targets(recorder, out, w);
-    check_mask(recorder, "first_mask", first_mask, w.w1);
-    check_mask(recorder, "second_mask", second_mask, w.w2);
+    check_mask(recorder, "first_mask", first_mask, w.w1, "w.w1");
+    check_mask(recorder, "second_mask", second_mask, w.w2, "w.w2");
     with_factors(out, [&](const auto& w1, const auto& w2) {
         for (const auto& [name, mask] :
              {std::pair{"first_mask", &first_mask}, std::pair{"second_mask", &second_mask}}) {

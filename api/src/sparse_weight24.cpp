@@ -219,11 +219,17 @@ double SparseWeight24::flip_rate(Stream& stream) const {
 }
 
 void SparseWeight24::add_to(SafetensorsWriter& writer, const std::string& name) const {
+    add_to(writer, name + ".weight", name + ".mask");
+}
+
+void SparseWeight24::add_to(SafetensorsWriter& writer, const std::string& weight,
+                            const std::string& mask) const {
     require_weight();
-    require(!writer.contains(name + ".weight") && !writer.contains(name + ".mask"),
-            "name: \"{}\" was added before", name);
-    writer.add(name + ".weight", weight_.master);
-    writer.add(name + ".mask", mask_);
+    for (const std::string* name : {&weight, &mask})
+        require(!writer.contains(*name), "name: \"{}\" was added before", *name);
+    require(weight != mask, "name: \"{}\" for both weight and mask", mask);
+    writer.add(weight, weight_.master);
+    writer.add(mask, mask_);
 }
 
 void SparseWeight24::verify(Stream& stream, const Tensor& mask) const {
@@ -237,9 +243,15 @@ void SparseWeight24::verify(Stream& stream, const Tensor& mask) const {
 
 std::function<void(Recorder&)> SparseWeight24::read_from(Stream& stream, const SafetensorsFile& file,
                                                          const std::string& name) const {
+    return read_from(stream, file, name + ".weight", name + ".mask");
+}
+
+std::function<void(Recorder&)> SparseWeight24::read_from(Stream& stream, const SafetensorsFile& file,
+                                                         const std::string& weight_name,
+                                                         const std::string& mask_name) const {
     require_weight();
-    const Tensor weight = detail::read_like(stream, file, name + ".weight", weight_.master);
-    const Tensor mask = detail::read_like(stream, file, name + ".mask", mask_);
+    const Tensor weight = detail::read_like(stream, file, weight_name, weight_.master);
+    const Tensor mask = detail::read_like(stream, file, mask_name, mask_);
     verify(stream, mask);
     return [this, weight, mask](Recorder& recorder) {
         convert_into(recorder, weight_.master, weight);

@@ -49,15 +49,15 @@ void require_disjoint(const char* name, const Stored24& a, const char* other_nam
 }
 
 void check_compress(const Recorder& recorder, const char* name, const Stored24& out, const Shape& shape,
-                    const Tensor& w) {
-    check_matrix(recorder, "w", w);
+                    const Tensor& w, const char* w_name) {
+    check_matrix(recorder, w_name, w);
     check_stored(recorder, name, out);
     require(out.shape == shape, "{}: shape {}, {} is needed", name, to_string(out.shape), to_string(shape));
     const DataType type = out.values.type();
     require(type == w.type() || w.type() == DataType::f32,
-            "{}: type {}, {} like w is needed; an f32 w is also rounded to f16 and bf16", name,
-            to_string(type), to_string(w.type()));
-    require_disjoint(name, out, "w", w);
+            "{}: type {}, {} like {} is needed; an f32 {} is also rounded to f16 and bf16", name,
+            to_string(type), to_string(w.type()), w_name, w_name);
+    require_disjoint(name, out, w_name, w);
 }
 
 void check_mask_out(const Recorder& recorder, const Stored24& out, const Tensor& w, const Tensor& mask) {

@@ -40,7 +40,7 @@ void check_stored(const Recorder& recorder, const char* name, const Stored24& a)
 void require_disjoint(const char* name, const Stored24& a, const char* other_name, const Tensor& other);
 /// Throws unless w can be compressed into `out`, of its type or, for an f32 w, of any.
 void check_compress(const Recorder& recorder, const char* name, const Stored24& out, const Shape& shape,
-                    const Tensor& w);
+                    const Tensor& w, const char* w_name = "w");
 /// Throws unless `mask` may be written beside `out`, or is null.
 void check_mask_out(const Recorder& recorder, const Stored24& out, const Tensor& w, const Tensor& mask);
 

@@ -7,12 +7,13 @@
 namespace sample {
 namespace {
 
-constexpr Hidden dense{}, monarch{.structure = Structure::monarch},
+constexpr Hidden dense{}, observed{.observed = true}, monarch{.structure = Structure::monarch},
     sparse24{.structure = Structure::sparse24},
-    transposable{.structure = Structure::sparse24, .transposable = true};
+    transposable{.structure = Structure::sparse24, .transposable = true},
+    monarch_sparse24{.structure = Structure::monarch_sparse24};
 
 constexpr Arm arms[] = {
-    {"dense", "784-512-512-10; its masks are only observed", dense, true},
+    {"dense", "784-512-512-10; its masks are only observed", observed, true},
     {"monarch", "Monarch hidden layers of 4 blocks", monarch, true},
     {"sparse24", "2:4 by rows, straight-through gradients", sparse24, true},
     {"transposable", "2:4 both ways, pruned gradients, masked decay", transposable, false, true},
@@ -20,6 +21,11 @@ constexpr Arm arms[] = {
     {"dense-finish", "as transposable, the last sixth of the steps dense", transposable, false, true,
      1.0 / 6},
     {"half-width", "784-256-256-10, dense", {.width = 256}},
+    {"monarch-dense-finish", "as monarch, the last tenth of the steps dense", monarch, false, false, 0.1},
+    {"projected", "dense, projected onto Monarch at the end and trained for a third as long again", dense,
+     false, false, 0.0, 1.0 / 3},
+    {"monarch-sparse24", "Monarch with both factors as sparse24", monarch_sparse24},
+    {"narrow", "784-160-160-10, dense", {.width = 160}},
 };
 
 }  // namespace

@@ -14,9 +14,11 @@ struct Arm {
     Hidden hidden;
     bool everyday = false;        // part of a run that asks for nothing else
     bool decay = false;           // masked decay, λ from a warm-up
-    double dense_fraction = 0.0;  // of the steps, at the end: masks and decay off
+    double dense_fraction = 0.0;  // of the steps, at the end: dense, without masks and decay
+    double fine_tuning = 0.0;     // further steps as a Monarch network, as a share of the dense one's steps
 
     [[nodiscard]] Structure final_structure() const {
+        if (fine_tuning > 0.0) return Structure::monarch;
         return dense_fraction > 0.0 ? Structure::dense : hidden.structure;
     }
 };

@@ -156,7 +156,7 @@ int main(int argc, char** argv) {
     app.add_option("--decay", options.decay, "λ of pruned weights, instead of a warm-up that chooses it");
     std::string table = "arms (* without --all or --arm):\n";
     for (const Arm& arm : all_arms())
-        table += fmt::format("  {} {:<14} {}\n", arm.everyday ? '*' : ' ', arm.name, arm.about);
+        table += fmt::format("  {} {:<20} {}\n", arm.everyday ? '*' : ' ', arm.name, arm.about);
     app.footer(table);
     app.failure_message([](const CLI::App*, const CLI::Error& error) {
         return fmt::format("fashion_mnist: {} (--help lists the options)\n", error.what());

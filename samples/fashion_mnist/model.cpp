@@ -1,199 +1,130 @@
 #include "model.hpp"
 
+#include <utility>
+
 namespace sample {
 
 using namespace danaus;
 
 namespace {
 
-constexpr std::uint64_t monarch_blocks = 4;
-
-// Uniform with variance gain² / fan_in: √2 in front of a ReLU, 1 where nothing follows but another factor.
-// The master of a row-wise 2:4 layer starts smaller (the customary ±1/√fan_in), so that gradients decide soon
-// which entries are the largest. With transposable masks it starts as the dense layer does: flip rates are
-// compared with those of a dense run.
+// Outputs have the inputs' variance times gain²: √2 in front of a ReLU. The master of a row-wise 2:4 layer
+// starts smaller (the customary ±1/√fan_in), so that gradients decide soon which entries are the largest.
+// With transposable masks it starts as the dense layer does: flip rates are compared with those of a dense
+// run.
 constexpr float relu_gain = 1.41421356f, sparse_gain = 0.57735027f;
-
-Parameter uniform_parameter(Recorder& recorder, const Shape& shape, std::uint64_t fan_in, std::uint64_t seed,
-                            float gain = relu_gain) {
-    Parameter parameter = new_parameter(recorder.device(), shape);
-    kaiming_uniform_into(recorder, parameter.master, fan_in, seed, 0, gain);
-    return parameter;
-}
-
-Parameter zero_parameter(Recorder& recorder, const Shape& shape) {
-    Parameter parameter = new_parameter(recorder.device(), shape);
-    fill_into(recorder, parameter.master, 0.0);
-    return parameter;
-}
-
-// Dense and 2:4: a dense weight is one whose mask is off, so that its flips can be observed all the same.
-class LinearLayer final : public Layer {
-public:
-    LinearLayer(Recorder& recorder, const Hidden& hidden, std::uint64_t in, std::uint64_t out,
-                std::uint64_t seed) {
-        const bool sparse = hidden.structure == Structure::sparse24;
-        const float gain = sparse && !hidden.transposable ? sparse_gain : relu_gain;
-        parameters = {uniform_parameter(recorder, {out, in}, in, seed, gain),
-                      zero_parameter(recorder, {out})};
-        SparseWeight24Options options;
-        options.transposable = !sparse || hidden.transposable;
-        options.prune_gradient = hidden.transposable;
-        weight_ = SparseWeight24(recorder, parameters[0], options);
-        weight_.set_sparse(recorder, sparse);
-        if (hidden.transposable) parameters[0].masked_decay.mask = weight_.mask();
-    }
-    Tensor forward(Recorder& recorder, const Tensor& x, const Epilogue& epilogue) override {
-        return weight_.matmul(recorder, x, epilogue);
-    }
-    Tensor multiply(Recorder& recorder, const Tensor& x) override { return weight_.matmul(recorder, x); }
-    // Straight-through: the dense master takes the gradient as if nothing were masked.
-    Tensor backward(Recorder& recorder, const Tensor& dz, const Tensor& x, bool want_dx) override {
-        weight_.weight_gradient_into(recorder, parameters[0].gradient, dz, x);
-        return want_dx ? weight_.matmul_transposed(recorder, dz) : Tensor();
-    }
-    [[nodiscard]] Size size() const override {
-        const Tensor &dense = parameters[0].master, &bias = parameters[1].master;
-        const Sparse24& kept = weight_.compressed();
-        const std::uint64_t count = weight_.sparse() ? kept.values().elements() : dense.elements();
-        const std::uint64_t bytes = weight_.sparse() ? kept.bytes() : count * 4;
-        return {count + bias.elements(), bytes + bias.elements() * 4, count};
-    }
-    SparseWeight24* masked() override { return &weight_; }
-
-private:
-    SparseWeight24 weight_;
-};
-
-class MonarchLayer final : public Layer {
-public:
-    // The shapes of published Monarch layers for in >= out.
-    MonarchLayer(Recorder& recorder, std::uint64_t in, std::uint64_t out, std::uint64_t seed) {
-        const std::uint64_t in_block = in / monarch_blocks, out_block = out / monarch_blocks;
-        const Shape first{monarch_blocks, out_block, in_block}, second{monarch_blocks, out_block, out_block};
-        parameters = {uniform_parameter(recorder, first, in_block, seed, 1.0f),
-                      uniform_parameter(recorder, second, out_block, seed + 1),
-                      zero_parameter(recorder, {out})};
-    }
-    Tensor forward(Recorder& recorder, const Tensor& x, const Epilogue& epilogue) override {
-        return matmul(recorder, x, weights(), epilogue, &inner_);
-    }
-    Tensor multiply(Recorder& recorder, const Tensor& x) override { return matmul(recorder, x, weights()); }
-    Tensor backward(Recorder& recorder, const Tensor& dz, const Tensor& x, bool want_dx) override {
-        MonarchGradients out;
-        out.dw = Monarch(parameters[0].gradient, parameters[1].gradient);
-        if (want_dx) out.dx = empty(recorder, x.type(), x.shape());
-        backward_into(recorder, out, dz, x, weights(), inner_);
-        return out.dx;
-    }
-    [[nodiscard]] Size size() const override {
-        const std::uint64_t count = parameters[0].master.elements() + parameters[1].master.elements();
-        const std::uint64_t all = count + parameters[2].master.elements();
-        return {all, all * 4, count};
-    }
-
-private:
-    [[nodiscard]] Monarch weights() const { return {parameters[0].working, parameters[1].working}; }
-    Tensor inner_;
-};
 
 }  // namespace
 
-Size& Size::operator+=(const Size& other) {
-    parameters += other.parameters;
-    bytes += other.bytes;
-    multiply_adds += other.multiply_adds;
-    return *this;
-}
-
-std::unique_ptr<Layer> make_layer(Recorder& recorder, const Hidden& hidden, std::uint64_t in,
-                                  std::uint64_t out, std::uint64_t seed) {
-    if (hidden.structure == Structure::monarch)
-        return std::make_unique<MonarchLayer>(recorder, in, out, seed);
-    return std::make_unique<LinearLayer>(recorder, hidden, in, out, seed);
-}
-
-Model::Model(Recorder& recorder, const Hidden& hidden, std::uint64_t seed)
-    : width_(hidden.width), seed_(seed) {
-    layers_.push_back(make_layer(recorder, hidden, 784, width_, seed + 10));
-    layers_.push_back(make_layer(recorder, hidden, width_, width_, seed + 20));
-    layers_.push_back(make_layer(recorder, {}, width_, 10, seed + 30));
-    for (std::size_t i = 0; i < hidden_layers; ++i)
-        if (SparseWeight24* weight = layers_[i]->masked()) masked_.push_back(weight);
-}
-
-Tensor Model::forward(Recorder& recorder, const Tensor& x) {
-    inputs_.clear();
-    pre_activations_.clear();
-    Tensor h = x;
-    for (std::size_t i = 0; i < layers_.size(); ++i) {
-        inputs_.push_back(h);
-        Epilogue epilogue;
-        epilogue.bias = layers_[i]->parameters.back().working;
-        if (i < hidden_layers) {
-            epilogue.activation = Activation::relu;
-            epilogue.aux = empty(recorder, DataType::f32, {h.size(0), width_});
-            pre_activations_.push_back(epilogue.aux);
-        }
-        h = layers_[i]->forward(recorder, h, epilogue);
+std::unique_ptr<Linear> make_layer(Recorder& recorder, const Hidden& hidden, std::uint64_t in,
+                                   std::uint64_t out, std::uint64_t seed, const SparseSchedule& schedule,
+                                   float decay) {
+    const Structure structure = hidden.structure;
+    const bool sparse = structure == Structure::sparse24 || structure == Structure::monarch_sparse24;
+    LinearOptions options{.seed = seed,
+                          .gain = sparse && !hidden.transposable ? sparse_gain : relu_gain,
+                          .initialization = Initialization::unit_variance,
+                          .zero_bias = true};
+    SparseLinear24Options masks{.masked_decay = decay, .schedule = schedule};
+    masks.weight.transposable = !sparse || hidden.transposable;
+    masks.weight.prune_gradient = hidden.transposable;
+    switch (structure) {
+        case Structure::monarch:
+            return std::make_unique<MonarchLinear>(recorder, in, out, monarch_blocks, options);
+        case Structure::monarch_sparse24:
+            return std::make_unique<SparseMonarchLinear24>(recorder, in, out, monarch_blocks, masks, options);
+        case Structure::dense:
+            if (!hidden.observed) return std::make_unique<DenseLinear>(recorder, in, out, options);
+            masks.schedule.dense_fraction = 1.0;
+            break;
+        case Structure::sparse24:
+            break;
     }
+    return std::make_unique<SparseLinear24>(recorder, in, out, masks, options);
+}
+
+Model::Model(Recorder& recorder, const Hidden& hidden, std::uint64_t seed, const SparseSchedule& schedule,
+             float decay) {
+    layers_.push_back(make_layer(recorder, hidden, 784, hidden.width, seed + 10, schedule, decay));
+    layers_.push_back(make_layer(recorder, hidden, hidden.width, hidden.width, seed + 20, schedule, decay));
+    layers_.push_back(make_layer(recorder, {}, hidden.width, 10, seed + 30));
+}
+
+Tensor Model::forward(Recorder& recorder, const Tensor& x, Saved* saved) const {
+    Tensor h = x;
+    if (saved) saved->resize(layers_.size());
+    for (std::size_t i = 0; i < layers_.size(); ++i)
+        h = layers_[i]->forward(recorder, h,
+                                {.activation = i < hidden_layers ? Activation::relu : Activation::none},
+                                saved ? &(*saved)[i] : nullptr);
     return h;
 }
 
-void Model::backward(Recorder& recorder, const Tensor& dlogits) {
+void Model::backward(Recorder& recorder, const Tensor& dlogits, const Saved& saved) const {
     Tensor dy = dlogits;
-    for (std::size_t i = layers_.size(); i-- > 0;) {
-        const bool hidden = i < hidden_layers;
-        const Tensor dz = epilogue_backward(recorder, dy, hidden ? pre_activations_[i] : Tensor(),
-                                            hidden ? Activation::relu : Activation::none,
-                                            layers_[i]->parameters.back().gradient);
-        dy = layers_[i]->backward(recorder, dz, inputs_[i], i > 0);
+    for (std::size_t i = layers_.size(); --i > 0;) dy = layers_[i]->backward(recorder, dy, saved[i]);
+    layers_[0]->backward_into(recorder, {}, dy, saved[0]);
+}
+
+void Model::follow(const Optimizer& optimizer) const {
+    for (const auto& layer : layers_) layer->follow(optimizer);
+}
+
+void Model::after_step(Recorder& recorder, std::uint64_t step) const {
+    for (const auto& layer : layers_) layer->after_step(recorder, step);
+}
+
+Optimizer Model::become_dense(Stream& stream, const Optimizer& optimizer) {
+    std::vector<std::unique_ptr<Linear>> replaced;  // until their moments are carried over
+    std::vector<Densified> pairs;
+    for (auto& layer : layers_) {
+        const auto* monarch = dynamic_cast<const MonarchLinear*>(layer.get());
+        if (!monarch) continue;
+        auto dense = to_dense(stream, *monarch);
+        pairs.push_back({monarch, dense.get()});
+        replaced.push_back(std::exchange(layer, std::move(dense)));
     }
+    return pairs.empty() ? optimizer : carry_over(stream, optimizer, pairs);
 }
 
-void Model::recompress(Recorder& recorder) const {
-    for (const SparseWeight24* weight : masked_) weight->recompress(recorder);
+void Model::project(Recorder& recorder) {
+    for (std::size_t i = 0; i < hidden_layers; ++i)
+        layers_[i] = to_monarch(recorder, dynamic_cast<const DenseLinear&>(*layers_[i]), monarch_blocks);
 }
 
-void Model::refresh_masks(Recorder& recorder) const {
-    for (const SparseWeight24* weight : masked_) weight->refresh(recorder);
+std::vector<const Linear24*> Model::masked() const {
+    std::vector<const Linear24*> found;
+    for (const auto& layer : layers_)
+        if (const auto* masked = dynamic_cast<const Linear24*>(layer.get())) found.push_back(masked);
+    return found;
 }
 
 double Model::flip_rate(Stream& stream) const {
     double flips = 0.0, entries = 0.0;
-    for (const SparseWeight24* weight : masked_) {
-        const auto count = static_cast<double>(weight->parameter().master.elements());
-        flips += weight->flip_rate(stream) * count;
-        entries += count;
-    }
+    for (const Linear24* layer : masked())
+        for (const SparseWeight24& weight : layer->weights()) {
+            const auto count = static_cast<double>(weight.parameter().master.elements());
+            flips += weight.flip_rate(stream) * count;
+            entries += count;
+        }
     return entries > 0.0 ? flips / entries : 0.0;
-}
-
-void Model::become_dense(Recorder& recorder) {
-    for (SparseWeight24* weight : masked_) weight->set_sparse(recorder, false);
-}
-
-void Model::draw_by(const Tensor& step) {
-    for (std::size_t i = 0; i < masked_.size(); ++i)
-        masked_[i]->set_gradient({.seed = seed_ + 40 + 10 * i, .step = step});
 }
 
 std::vector<Parameter> Model::parameters() const {
     std::vector<Parameter> all;
     for (const auto& layer : layers_)
-        all.insert(all.end(), layer->parameters.begin(), layer->parameters.end());
+        all.insert(all.end(), layer->parameters().begin(), layer->parameters().end());
     return all;
 }
 
-Size Model::size() const {
+Size Model::size_of(std::size_t layers) const {
     Size sum;
-    for (const auto& layer : layers_) sum += layer->size();
-    return sum;
-}
-
-std::uint64_t Model::hidden_parameters() const {
-    std::uint64_t sum = 0;
-    for (std::size_t i = 0; i < hidden_layers; ++i) sum += layers_[i]->size().parameters;
+    for (std::size_t i = 0; i < layers; ++i) {
+        const Linear& layer = *layers_[i];
+        sum.parameters += layer.kept() + layer.out();
+        sum.bytes += layer.bytes() + layer.out() * sizeof(float);
+        sum.multiply_adds += layer.kept();
+    }
     return sum;
 }
 

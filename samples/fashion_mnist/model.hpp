@@ -1,4 +1,4 @@
-// A classifier 784-n-n-10 whose two hidden layers are dense, Monarch or 2:4; the last layer is dense.
+// A classifier 784-n-n-10 whose two hidden layers are dense, Monarch, 2:4 or both; the last layer is dense.
 #pragma once
 
 #include <danaus/danaus.hpp>
@@ -9,7 +9,7 @@
 
 namespace sample {
 
-enum class Structure { dense, monarch, sparse24 };
+enum class Structure { dense, monarch, sparse24, monarch_sparse24 };
 
 struct Hidden {
     Structure structure = Structure::dense;
@@ -17,6 +17,8 @@ struct Hidden {
     /// Of 2:4 layers: masks that are 2:4 along both axes, weight gradients from a dZ pruned without bias, and
     /// room for masked decay. Else masks along rows, and straight-through gradients of all of dZ.
     bool transposable = false;
+    /// Of dense layers: transposable masks are chosen as if they were sparse, to see how they would flip.
+    bool observed = false;
 };
 
 /// Of two dense hidden layers, with biases: what the others are compared with.
@@ -29,65 +31,49 @@ struct Size {
     std::uint64_t parameters = 0;     // kept, with biases
     std::uint64_t bytes = 0;          // of them as they are stored
     std::uint64_t multiply_adds = 0;  // per image, forward
-
-    Size& operator+=(const Size& other);
 };
 
-/// y = activation(x·Wᵀ + b) for one structure of W, with what its backward needs from its forward.
-class Layer {
-public:
-    virtual ~Layer() = default;
+/// Blocks of Monarch layers.
+inline constexpr std::uint64_t monarch_blocks = 4;
 
-    virtual danaus::Tensor forward(danaus::Recorder& recorder, const danaus::Tensor& x,
-                                   const danaus::Epilogue& epilogue) = 0;
-    /// x·Wᵀ alone: what a benchmark times.
-    virtual danaus::Tensor multiply(danaus::Recorder& recorder, const danaus::Tensor& x) = 0;
-    /// Gradients of the weights from dz and x into the parameters, and dx when asked for.
-    virtual danaus::Tensor backward(danaus::Recorder& recorder, const danaus::Tensor& dz,
-                                    const danaus::Tensor& x, bool want_dx) = 0;
-    [[nodiscard]] virtual Size size() const = 0;
-    /// The weight with its mask; null for a structure that has none.
-    virtual danaus::SparseWeight24* masked() { return nullptr; }
-
-    std::vector<danaus::Parameter> parameters;  // weights, then the bias
-};
-
-/// Weights drawn uniformly with a variance that keeps the activations', by the counter-based generator: the
-/// same on every device.
-std::unique_ptr<Layer> make_layer(danaus::Recorder& recorder, const Hidden& hidden, std::uint64_t in,
-                                  std::uint64_t out, std::uint64_t seed);
+/// A layer as the network has them, with its first weights; `decay` is λ of what its masks leave out.
+std::unique_ptr<danaus::Linear> make_layer(danaus::Recorder& recorder, const Hidden& hidden, std::uint64_t in,
+                                           std::uint64_t out, std::uint64_t seed,
+                                           const danaus::SparseSchedule& schedule = {}, float decay = 0.0f);
 
 class Model {
 public:
-    Model(danaus::Recorder& recorder, const Hidden& hidden, std::uint64_t seed);
+    Model(danaus::Recorder& recorder, const Hidden& hidden, std::uint64_t seed,
+          const danaus::SparseSchedule& schedule, float decay);
 
+    /// Of every layer.
+    using Saved = std::vector<danaus::Linear::Saved>;
     /// Logits of a batch (tokens, 784).
-    danaus::Tensor forward(danaus::Recorder& recorder, const danaus::Tensor& x);
-    /// The backward of the last forward, from the gradient of its logits.
-    void backward(danaus::Recorder& recorder, const danaus::Tensor& dlogits);
+    danaus::Tensor forward(danaus::Recorder& recorder, const danaus::Tensor& x, Saved* saved = nullptr) const;
+    void backward(danaus::Recorder& recorder, const danaus::Tensor& dlogits, const Saved& saved) const;
 
-    /// Behind every update: compressed weights follow their masters.
-    void recompress(danaus::Recorder& recorder) const;
-    /// Behind some updates: masks too. Those of dense weights are only observed.
-    void refresh_masks(danaus::Recorder& recorder) const;
+    void follow(const danaus::Optimizer& optimizer) const;
+    /// Behind every update; masks that change do so here, and 2:4 layers become dense.
+    void after_step(danaus::Recorder& recorder, std::uint64_t step) const;
+    /// Monarch hidden layers become dense ones that multiply by the same; returns the optimizer for those.
+    [[nodiscard]] danaus::Optimizer become_dense(danaus::Stream& stream, const danaus::Optimizer& optimizer);
+    /// Dense hidden layers become the nearest Monarch ones.
+    void project(danaus::Recorder& recorder);
+
     /// Share of the hidden weights whose place in the mask the last refresh changed. Waits.
     [[nodiscard]] double flip_rate(danaus::Stream& stream) const;
-    [[nodiscard]] bool has_masks() const { return !masked_.empty(); }
-    /// Masks off: the network is dense from the next recorded step on.
-    void become_dense(danaus::Recorder& recorder);
-    /// The random numbers of pruned gradients: other ones for every layer, and for every value of `step`.
-    void draw_by(const danaus::Tensor& step);
-
+    [[nodiscard]] bool has_masks() const { return !masked().empty(); }
     [[nodiscard]] std::vector<danaus::Parameter> parameters() const;
-    [[nodiscard]] Size size() const;
-    [[nodiscard]] std::uint64_t hidden_parameters() const;
+    [[nodiscard]] Size size() const { return size_of(layers_.size()); }
+    [[nodiscard]] std::uint64_t hidden_parameters() const { return size_of(hidden_layers).parameters; }
 
 private:
     static constexpr std::size_t hidden_layers = 2;
-    std::uint64_t width_, seed_;
-    std::vector<std::unique_ptr<Layer>> layers_;
-    std::vector<danaus::SparseWeight24*> masked_;  // of the hidden layers
-    std::vector<danaus::Tensor> inputs_, pre_activations_;
+    [[nodiscard]] std::vector<const danaus::Linear24*> masked() const;
+    /// Of the first `layers` layers.
+    [[nodiscard]] Size size_of(std::size_t layers) const;
+
+    std::vector<std::unique_ptr<danaus::Linear>> layers_;
 };
 
 }  // namespace sample

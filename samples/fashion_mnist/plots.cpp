@@ -66,14 +66,15 @@ private:
     int panels_, count_ = 0;
 };
 
-// An arm looks the same in every picture and every run. Until its end a dense finish is the arm before it:
-// dashes let both be seen.
+// An arm looks the same in every picture and every run. Until it changes its structure an arm is the one
+// before it: dashes let both be seen.
 std::string look(std::string_view arm, bool points) {
-    static constexpr std::array colours{"#4477aa", "#ee6677", "#228833", "#aa3377",
-                                        "#ccbb44", "#44bbee", "#999999"};
+    static constexpr std::array colours{"#4477aa", "#ee6677", "#228833", "#aa3377", "#ccbb44", "#44bbee",
+                                        "#999999", "#ee8833", "#332288", "#222222", "#bb9977"};
     std::size_t i = 0;
     while (i < all_arms().size() && all_arms()[i].name != arm) ++i;
-    const bool dashed = i < all_arms().size() && all_arms()[i].dense_fraction > 0.0;
+    const bool dashed =
+        i < all_arms().size() && (all_arms()[i].dense_fraction > 0.0 || all_arms()[i].fine_tuning > 0.0);
     return fmt::format("{} lw 2 lc rgb '{}'{}",
                        points ? dashed ? "linespoints pt 6" : "linespoints pt 7" : "lines",
                        colours[i % colours.size()], dashed ? " dt (8,8)" : "");
@@ -135,8 +136,7 @@ std::string draw_flips(const Summary& summary, const std::filesystem::path& fold
     double lowest = 1.0, highest = 10.0;  // per cent: at least one decade
     for (const Result& arm : summary.arms) {
         const Hidden& hidden = find_arm(arm.name).hidden;
-        const bool observed = hidden.structure == Structure::dense && hidden.width == Hidden().width;
-        if (!hidden.transposable && !observed) continue;
+        if (!hidden.transposable && !hidden.observed) continue;
         for (const Point& point : arm.flips) {
             if (point.value > 0.0) lowest = std::min(lowest, 100.0 * point.value);
             highest = std::max(highest, 100.0 * point.value);
@@ -148,7 +148,7 @@ std::string draw_flips(const Summary& summary, const std::filesystem::path& fold
                             "tc rgb '#666666'",
                             arm.dense_from, arm.name));
         picture.curve(arm.flips, 100.0, look(arm.name, true) + " ps 0.4",
-                      observed ? "dense, mask only observed" : arm.name);
+                      hidden.observed ? "dense, mask only observed" : arm.name);
     }
     picture.set(
         fmt::format("set key bottom left\nset xlabel 'epoch'\nset xrange [0:*]\nset logscale y\n"

@@ -20,19 +20,19 @@ void Progress::update(std::uint64_t done, const std::string& text) {
     if (now - last_ < pause) return;
     last_ = now;
     if (!terminal_) {
-        fmt::print("  {:<12} {:>5} / {} steps  {}\n", name_, done, total_, text);
+        fmt::print("  {:<20} {:>5} / {} steps  {}\n", name_, done, total_, text);
         std::fflush(stdout);
         return;
     }
     constexpr std::uint64_t width = 30;
     const std::uint64_t filled = total_ ? width * done / total_ : width;
-    fmt::print("\r  {:<12} [{}{}] {:>3} %  {}\033[K", name_, std::string(filled, '#'),
+    fmt::print("\r  {:<20} [{}{}] {:>3} %  {}\033[K", name_, std::string(filled, '#'),
                std::string(width - filled, '.'), total_ ? 100 * done / total_ : 100, text);
     std::fflush(stdout);
 }
 
 void Progress::finish(const std::string& text) {
-    fmt::print("{}  {:<12} {}{}\n", terminal_ ? "\r" : "", name_, text, terminal_ ? "\033[K" : "");
+    fmt::print("{}  {:<20} {}{}\n", terminal_ ? "\r" : "", name_, text, terminal_ ? "\033[K" : "");
     std::fflush(stdout);
 }
 
@@ -69,6 +69,13 @@ void print_table(const Summary& summary) {
                        static_cast<double>(dense_hidden_parameters(512)),
                    thousands(arm.size.multiply_adds), thousands(arm.size.bytes), 100.0 * arm.test_accuracy,
                    arm.ms_per_step, arm.multiply_ratio);
+    for (const Result& arm : summary.arms)
+        if (const auto& projection = arm.projection)
+            fmt::print(
+                "\n  {}: {:.2f} % as a dense network, {:.2f} % right after its projection, {:.2f} % after {} "
+                "more steps",
+                arm.name, 100.0 * projection->before, 100.0 * projection->after, 100.0 * arm.test_accuracy,
+                projection->steps);
     fmt::print("\n  multiply vs dense: forward at {}, medians of interleaved runs on {}\n",
                summary.multiply_shape, summary.device);
     if (summary.warm_up) fmt::print("  decay of pruned weights: {}\n", describe(*summary.warm_up));
@@ -103,6 +110,10 @@ void write_summary(const Summary& summary, const std::filesystem::path& folder) 
         item["multiply_adds"] = arm.size.multiply_adds;
         item["weight_bytes"] = arm.size.bytes;
         item["test_accuracy"] = arm.test_accuracy;
+        if (const auto& projection = arm.projection)
+            item["projection"] = {{"accuracy_before", projection->before},
+                                  {"accuracy_after", projection->after},
+                                  {"steps_behind_it", projection->steps}};
         item["ms_per_step"] = arm.ms_per_step;
         item["multiply_vs_dense"] = arm.multiply_ratio;
         item["decay"] = decimal(arm.decay);

@@ -18,6 +18,12 @@ struct Point {
     double value = 0.0;
 };
 
+/// Test accuracies of a network that was trained dense and then projected, 0 … 1.
+struct Projected {
+    std::uint64_t steps = 0;  // behind the projection
+    double before = 0.0, after = 0.0;
+};
+
 /// What came of one arm.
 struct Result {
     std::string name;
@@ -28,6 +34,7 @@ struct Result {
     double multiply_ratio = 0.0;  // time of dense ÷ time of this structure at the stated shape
     float decay = 0.0f;           // λ
     double dense_from = 0.0;      // epoch at which a dense finish begins; 0: none
+    std::optional<Projected> projection;
     std::vector<Point> loss, accuracy, flips;
 };
 

@@ -39,31 +39,44 @@ Result train(const Device& device, const Dataset& data, const Arm& arm, const Tr
              float decay) {
     Result result;
     result.name = arm.name;
-    Progress progress(result.name, options.steps);
+    const auto further =
+        static_cast<std::uint64_t>(std::ceil(arm.fine_tuning * static_cast<double>(options.steps)));
+    Progress progress(result.name, options.steps + further);
     progress.update(0, "compiling");
     Trainer trainer(device, data, arm, options, decay);
     std::vector<double> step_times;
-    Clock::time_point since = Clock::now();
-    std::uint64_t counted = 0;
-    while (trainer.steps_done() < options.steps) {
-        trainer.step();
-        const std::uint64_t done = trainer.steps_done();
-        const bool last = done == options.steps, epoch_ends = done % trainer.steps_per_epoch() == 0;
-        if (done % report_steps != 0 && !last && !epoch_ends) continue;
-        const double loss = trainer.take_loss();
-        step_times.push_back(seconds(Clock::now() - since) / static_cast<double>(done - counted));
-        result.loss.push_back({trainer.epoch(), loss});
-        if (epoch_ends || last) {
-            result.test_accuracy = trainer.test_accuracy();
-            result.accuracy.push_back({trainer.epoch(), result.test_accuracy});
+    const auto test = [&] {
+        result.test_accuracy = trainer.test_accuracy();
+        result.accuracy.push_back({trainer.epoch(), result.test_accuracy});
+    };
+    const auto train_until = [&](std::uint64_t end) {
+        Clock::time_point since = Clock::now();
+        std::uint64_t counted = trainer.steps_done();
+        while (trainer.steps_done() < end) {
+            trainer.step();
+            const std::uint64_t done = trainer.steps_done();
+            const bool last = done == end, epoch_ends = done % trainer.steps_per_epoch() == 0;
+            if (done % report_steps != 0 && !last && !epoch_ends) continue;
+            const double loss = trainer.take_loss();
+            step_times.push_back(seconds(Clock::now() - since) / static_cast<double>(done - counted));
+            result.loss.push_back({trainer.epoch(), loss});
+            if (epoch_ends || last) test();
+            const std::string tested = result.accuracy.empty()
+                                           ? std::string()
+                                           : fmt::format("test {:.2f} %  ", 100.0 * result.test_accuracy);
+            progress.update(
+                done, fmt::format("loss {:.3f}  {}{:.1f} ms/step", loss, tested, 1e3 * step_times.back()));
+            counted = done;
+            since = Clock::now();
         }
-        const std::string tested = result.accuracy.empty()
-                                       ? std::string()
-                                       : fmt::format("test {:.2f} %  ", 100.0 * result.test_accuracy);
-        progress.update(done,
-                        fmt::format("loss {:.3f}  {}{:.1f} ms/step", loss, tested, 1e3 * step_times.back()));
-        counted = done;
-        since = Clock::now();
+    };
+    train_until(options.steps);
+    if (further > 0) {
+        result.projection = {further, result.test_accuracy, 0.0};
+        trainer.project(further);
+        test();
+        result.projection->after = result.test_accuracy;
+        train_until(options.steps + further);
     }
     if (arm.decay) result.decay = decay;
     result.dense_from = trainer.dense_from();
@@ -72,7 +85,7 @@ Result train(const Device& device, const Dataset& data, const Arm& arm, const Tr
     result.hidden_parameters = trainer.model().hidden_parameters();
     result.ms_per_step = 1e3 * median(step_times);
     progress.finish(fmt::format("{} steps, loss {:.3f}, test accuracy {:.2f} %, {:.2f} ms/step",
-                                options.steps, result.loss.empty() ? 0.0 : result.loss.back().value,
+                                trainer.steps_done(), result.loss.empty() ? 0.0 : result.loss.back().value,
                                 100.0 * result.test_accuracy, result.ms_per_step));
     return result;
 }
@@ -129,7 +142,9 @@ double multiply_ratio(const Device& device, Structure structure) {
     uniform_into(stream, x, -1.0f, 1.0f, 1);
     const auto dense = make_layer(stream, {}, timed_features, timed_features, 2);
     const auto other = make_layer(stream, {.structure = structure}, timed_features, timed_features, 3);
-    const auto time_of = [&](Layer& layer) { return timed.seconds([&] { layer.multiply(stream, x); }); };
+    const auto time_of = [&](const Linear& layer) {
+        return timed.seconds([&] { static_cast<void>(layer.forward(stream, x)); });
+    };
     std::vector<double> dense_times, other_times;
     for (int i = 0; i < 10; ++i) {
         const double a = time_of(*dense), b = time_of(*other);

@@ -26,30 +26,32 @@ Trainer::Trainer(const Device& device, const Dataset& data, const Arm& arm, cons
       data_(data),
       options_(options),
       schedule_{options.steps, options.mask_refresh_steps, arm.dense_fraction},
+      turns_dense_(arm.dense_fraction > 0.0 && arm.dense_fraction < 1.0),
       decays_(arm.decay),
-      model_(stream_, arm.hidden, options.seed),
+      model_(stream_, arm.hidden, options.seed, schedule_, arm.decay ? decay : 0.0f),
       optimizer_(stream_, model_.parameters(), AdamWOptions{.learning_rate = options.learning_rate}),
       train_metrics_(stream_),
       test_metrics_(stream_),
       train_pass_(stream_, options.batch),
       test_pass_(stream_, test_batch),
       order_(data.train.count()),
-      shuffle_(static_cast<std::mt19937::result_type>(options.seed)) {
+      shuffle_(static_cast<std::mt19937::result_type>(options.seed)),
+      until_(std::max<std::uint64_t>(1, options.steps)),
+      rate_(options.learning_rate) {
     // The device counts the steps, so that one recording draws new numbers at every step.
-    model_.draw_by(optimizer_.step_count());
-    if (decays_) optimizer_.set_masked_decay(stream_, decay);
+    model_.follow(optimizer_);
     std::iota(order_.begin(), order_.end(), 0u);
     record();
 }
 
 void Trainer::record() {
     train_pass_.record([&](Recorder& recorder, const Tensor& x, const Tensor& labels) {
-        const Tensor logits = model_.forward(recorder, x);
+        Model::Saved saved;
+        const Tensor logits = model_.forward(recorder, x, &saved);
         const Tensor gradient = softmax_cross_entropy(recorder, train_metrics_, logits, labels,
                                                       {.loss_scale = {}, .accumulate = true});
-        model_.backward(recorder, gradient);
+        model_.backward(recorder, gradient, saved);
         optimizer_.step(recorder);
-        model_.recompress(recorder);
     });
     test_pass_.record([&](Recorder& recorder, const Tensor& x, const Tensor& labels) {
         const Tensor logits = model_.forward(recorder, x);
@@ -59,22 +61,30 @@ void Trainer::record() {
 }
 
 void Trainer::step() {
-    if (done_ == schedule_.dense_from()) {
-        model_.become_dense(stream_);
+    if (turns_dense_ && done_ == schedule_.dense_from()) {
+        optimizer_ = model_.become_dense(stream_, optimizer_);
         if (decays_) optimizer_.set_masked_decay(stream_, 0.0f);
         record();
     }
     const std::uint64_t within = done_ % steps_per_epoch();
     if (within == 0) shuffle();
-    const double left =
-        1.0 - static_cast<double>(done_) / static_cast<double>(std::max<std::uint64_t>(1, options_.steps));
-    optimizer_.set_learning_rate(stream_, static_cast<float>(options_.learning_rate * left));
+    const double left = 1.0 - static_cast<double>(done_ - from_) / static_cast<double>(until_ - from_);
+    optimizer_.set_learning_rate(stream_, static_cast<float>(rate_ * left));
     train_pass_.run(stream_, data_.train, order_.data() + within * options_.batch);
-    const bool refreshes = model_.has_masks() && schedule_.refreshes_after(done_);
-    if (refreshes) model_.refresh_masks(stream_);
+    model_.after_step(stream_, done_);
     stream_.flush();
+    const bool refreshed = model_.has_masks() && schedule_.refreshes_after(done_);
     ++done_;
-    if (refreshes) flips_.push_back({epoch(), model_.flip_rate(stream_)});
+    if (refreshed) flips_.push_back({epoch(), model_.flip_rate(stream_)});
+}
+
+void Trainer::project(std::uint64_t steps) {
+    model_.project(stream_);
+    optimizer_ = Optimizer(stream_, model_.parameters(), AdamWOptions{});
+    from_ = done_;
+    until_ = done_ + std::max<std::uint64_t>(1, steps);
+    rate_ = options_.fine_tuning_rate;
+    record();
 }
 
 double Trainer::take_loss() {

@@ -15,7 +15,8 @@ struct TrainOptions {
     std::uint64_t batch = 256;  // a multiple of 4: gradients are pruned in groups along it
     std::uint64_t steps = 0;
     std::uint64_t seed = 1;
-    float learning_rate = 2e-3f;  // AdamW's, falling linearly to 0
+    float learning_rate = 2e-3f;     // AdamW's, falling linearly to 0
+    float fine_tuning_rate = 1e-3f;  // the same, behind a projection
     std::uint64_t mask_refresh_steps = 40;
     std::uint64_t test_images = 10000;  // a slow device tests on the first of them only
 };
@@ -58,15 +59,15 @@ public:
     /// mask entries flipped.
     void step();
     void finish() { stream_.finish(); }
+    /// The dense network becomes the nearest Monarch one, and takes `steps` more from here on.
+    void project(std::uint64_t steps);
 
     [[nodiscard]] std::uint64_t steps_per_epoch() const { return data_.train.count() / options_.batch; }
     [[nodiscard]] std::uint64_t steps_done() const { return done_; }
     [[nodiscard]] double epoch() const { return epoch_of(done_); }
     [[nodiscard]] const Model& model() const { return model_; }
     /// The epoch at which a dense finish begins; 0: there is none.
-    [[nodiscard]] double dense_from() const {
-        return schedule_.dense_fraction > 0.0 ? epoch_of(schedule_.dense_from()) : 0.0;
-    }
+    [[nodiscard]] double dense_from() const { return turns_dense_ ? epoch_of(schedule_.dense_from()) : 0.0; }
     /// Flip rate of every refresh so far.
     [[nodiscard]] const std::vector<Point>& flips() const { return flips_; }
 
@@ -85,7 +86,7 @@ private:
     const Dataset& data_;
     TrainOptions options_;
     danaus::SparseSchedule schedule_;
-    bool decays_;
+    bool turns_dense_, decays_;
     Model model_;
     danaus::Optimizer optimizer_;
     danaus::LossMetrics train_metrics_, test_metrics_;
@@ -93,6 +94,9 @@ private:
     std::vector<std::uint32_t> order_;
     std::mt19937 shuffle_;
     std::uint64_t done_ = 0;
+    // Between these steps the learning rate falls from `rate_` to 0.
+    std::uint64_t from_ = 0, until_;
+    float rate_;
     std::vector<Point> flips_;
 };
 

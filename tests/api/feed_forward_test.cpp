@@ -6,11 +6,10 @@
 #include "support/bits.hpp"
 #include "support/device.hpp"
 #include "support/operands.hpp"
+#include "support/temporary_file.hpp"
 
 #include <cmath>
-#include <filesystem>
 #include <functional>
-#include <random>
 
 namespace danaus {
 namespace {
@@ -322,8 +321,8 @@ TEST(FeedForward, TensorsLieInTheOrderAskedFor) {
 
 TEST(FeedForward, IsSavedAndLoadedWholeOrNotAtAll) {
     Stream stream(device());
-    const auto path = std::filesystem::temp_directory_path() /
-                      ("danaus_feed_forward_" + std::to_string(std::random_device()()) + ".safetensors");
+    const test::TemporaryFile temporary;
+    const auto& path = temporary.path;
     const FeedForward saved = make(stream, Structure::sparse24, Structure::monarch, {}, 1),
                       loaded = make(stream, Structure::sparse24, Structure::monarch, {}, 5);
     SafetensorsWriter writer;
@@ -355,7 +354,6 @@ TEST(FeedForward, IsSavedAndLoadedWholeOrNotAtAll) {
     loaded.load_from(stream, file, "ffn");
     EXPECT_EQ(first_difference(state(loaded), state(saved)), "");
     EXPECT_EQ(first_difference(output(loaded), output(saved)), "");
-    std::filesystem::remove(path);
 }
 
 TEST(FeedForward, HooksReachBothLayers) {

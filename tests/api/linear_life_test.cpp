@@ -5,10 +5,10 @@
 #include "support/bits.hpp"
 #include "support/device.hpp"
 #include "support/operands.hpp"
+#include "support/temporary_file.hpp"
 
 #include <cmath>
 #include <filesystem>
-#include <random>
 
 namespace danaus {
 namespace {
@@ -25,7 +25,7 @@ TEST(Linear, DrawsItsFirstValuesFromOneStream) {
     for (const Structure structure : structures) {
         const auto layer =
             make_linear(structure, stream, 12, 9, {.type = DataType::f16, .seed = 77, .gain = 2.0f});
-        const bool two = structure == Structure::monarch;
+        const bool two = test::has_factors(structure);
         const double gain = two ? std::sqrt(2.0) : 2.0;
         std::uint64_t block = 0;
         for (const Parameter& parameter : layer->parameters()) {
@@ -37,7 +37,7 @@ TEST(Linear, DrawsItsFirstValuesFromOneStream) {
             for (double& value : expected) value = bound * (2.0 * value - 1.0);
             const std::vector<float> master = download(stream, parameter.master);
             EXPECT_EQ(reference::first_mismatch(master, expected, 1e-6, 1e-6), "") << structure;
-            const bool copied = !bias && structure != Structure::sparse24;
+            const bool copied = !bias && !dynamic_cast<const Linear24*>(layer.get());
             EXPECT_EQ(parameter.working.type(), copied ? DataType::f16 : DataType::f32);
             EXPECT_EQ(first_difference(download(stream, parameter.working),
                                        reference::round_to(test::float_type(parameter.working.type()),
@@ -46,6 +46,14 @@ TEST(Linear, DrawsItsFirstValuesFromOneStream) {
             block += philox_blocks(parameter.master.elements());
         }
         EXPECT_EQ(layer->parameters().size(), two ? 3u : 2u);
+        // Without numbers for the bias the weights are the same.
+        const auto zero = make_linear(structure, stream, 12, 9,
+                                      {.type = DataType::f16, .seed = 77, .gain = 2.0f, .zero_bias = true});
+        EXPECT_EQ(first_difference(download(stream, zero->parameters()[0].master),
+                                   download(stream, layer->parameters()[0].master)),
+                  "");
+        EXPECT_EQ(first_difference(download(stream, zero->parameters().back().master), std::vector<float>(9)),
+                  "");
     }
     // A 2:4 layer has a dense copy when it is asked for, and the same weights with it.
     const LinearOptions options{.type = DataType::bf16, .seed = 7};
@@ -62,7 +70,7 @@ TEST(Linear, CountsWhatItKeeps) {
     Stream stream(device());
     const auto kept = [&](Structure structure, std::uint64_t in, std::uint64_t out) {
         const auto layer = make_linear(structure, stream, in, out, {.bias = false, .type = DataType::f16});
-        if (structure != Structure::sparse24) {
+        if (!dynamic_cast<const Linear24*>(layer.get())) {
             EXPECT_EQ(layer->bytes(), layer->kept() * 2);
         }
         return layer->kept();
@@ -75,16 +83,13 @@ TEST(Linear, CountsWhatItKeeps) {
     EXPECT_EQ(kept(Structure::sparse24, 9, 8), 8u * (4 + 1));
     EXPECT_EQ(kept(Structure::sparse24, 10, 8), 8u * (4 + 2));
     EXPECT_EQ(kept(Structure::sparse24, 11, 8), 8u * (4 + 2));
+    EXPECT_EQ(kept(Structure::sparse_monarch, 24, 36), 3u * (8 * 4 + 12 * 4));
+    EXPECT_EQ(kept(Structure::sparse_monarch, 26, 16), 3u * (6 * (4 + 1) + 6 * (2 + 2)));
     SparseLinear24 layer(stream, 32, 8, {}, {.type = DataType::f16});
     EXPECT_EQ(layer.bytes(), 8u * (16 * 2 + 4));
     layer.weight().set_sparse(stream, false);
     EXPECT_EQ(layer.kept(), 256u);
     EXPECT_EQ(layer.bytes(), 512u);
-}
-
-std::filesystem::path temporary_file() {
-    return std::filesystem::temp_directory_path() /
-           ("danaus_linear_" + std::to_string(std::random_device()()) + ".safetensors");
 }
 
 // Masters, working copies, and of a 2:4 layer mask and values.
@@ -95,22 +100,25 @@ std::vector<float> state_of(Stream& stream, const Linear& layer) {
     };
     for (const Parameter& parameter : layer.parameters())
         add(download(stream, parameter.master)), add(download(stream, parameter.working));
-    if (const auto* sparse = dynamic_cast<const SparseLinear24*>(&layer)) {
-        add(download(stream, to_dense(stream, sparse->weight().compressed())));
-        for (const std::uint32_t word : download_u32(stream, sparse->weight().mask()))
-            all.push_back(static_cast<float>(word));
-    }
+    if (const auto* sparse = dynamic_cast<const Linear24*>(&layer))
+        for (const SparseWeight24& weight : sparse->weights()) {
+            add(download(stream, to_dense(stream, weight.compressed())));
+            for (const std::uint32_t word : download_u32(stream, weight.mask()))
+                all.push_back(static_cast<float>(word));
+        }
     return all;
 }
 
 TEST(Linear, IsSavedAndLoadedWholeOrNotAtAll) {
     Stream stream(device());
-    const auto path = temporary_file(), other = temporary_file();
+    const test::TemporaryFile first, second;
+    const auto &path = first.path, &other = second.path;
     const Tensor x = upload(stream, test::random_values(5 * 12, 9), {5, 12}, DataType::f16);
     for (const Structure structure : structures) {
         const LinearOptions options{.type = DataType::f16, .seed = 1};
         const auto saved = make_linear(structure, stream, 12, 9, options);
-        const char* weight = structure == Structure::monarch ? "blkdiag1" : "weight";
+        const bool two = test::has_factors(structure);
+        const char* weight = two ? "blkdiag1" : "weight";
         SafetensorsWriter writer;
         saved->add_to(writer, "up");
         expect_error(ErrorKind::invalid_argument, {"up.", "before"}, [&] { saved->add_to(writer, "up"); });
@@ -131,8 +139,7 @@ TEST(Linear, IsSavedAndLoadedWholeOrNotAtAll) {
             for (const int how : {0, 1, 2, 3})
                 spoil("bad." + broken, [&](SafetensorsWriter& bad) {
                     std::size_t i = 0;
-                    for (const char* name :
-                         {weight, structure == Structure::monarch ? "blkdiag2" : "bias", "bias"}) {
+                    for (const char* name : {weight, two ? "blkdiag2" : "bias", "bias"}) {
                         if (i == saved->parameters().size()) break;
                         const Tensor& master = saved->parameters()[i++].master;
                         if (name != broken) {
@@ -148,8 +155,12 @@ TEST(Linear, IsSavedAndLoadedWholeOrNotAtAll) {
                         values.back() = std::nanf("");
                         if (how == 3) bad.add("bad." + broken, upload(stream, values, master.shape()));
                     }
-                    if (const auto* sparse = dynamic_cast<SparseLinear24*>(saved.get()))
-                        bad.add("bad.mask", sparse->weight().mask());
+                    const auto* sparse = dynamic_cast<const Linear24*>(saved.get());
+                    for (std::size_t k = 0; sparse && k < sparse->weights().size(); ++k)
+                        bad.add(!two     ? "bad.mask"
+                                : k == 0 ? "bad.blkdiag1.mask"
+                                         : "bad.blkdiag2.mask",
+                                sparse->weights()[k].mask());
                 });
         writer.save(stream, path);
         const auto loaded = make_linear(structure, stream, 12, 9, {.type = DataType::f16, .seed = 2});
@@ -168,15 +179,14 @@ TEST(Linear, IsSavedAndLoadedWholeOrNotAtAll) {
         EXPECT_EQ(first_difference(download(stream, loaded->forward(stream, x)),
                                    download(stream, saved->forward(stream, x))),
                   "");
-        std::filesystem::remove(path);
-        std::filesystem::remove(other);
     }
 }
 
 // The switch is no part of the file, and the writer heeds it as it is when it writes.
 TEST(SparseLinear24, IsReadBeforeAndWrittenAfterASwitch) {
     Stream stream(device());
-    const auto path = temporary_file();
+    const test::TemporaryFile temporary;
+    const auto& path = temporary.path;
     const SparseLinear24 saved(stream, 12, 8, {}, {.bias = false, .seed = 1});
     SafetensorsWriter writer;
     // Without a bias there is no name for it to take.
@@ -199,7 +209,6 @@ TEST(SparseLinear24, IsReadBeforeAndWrittenAfterASwitch) {
         layer.weight().set_sparse(stream, true);
         EXPECT_EQ(first_difference(state_of(stream, layer), state_of(stream, saved)), "");
     }
-    std::filesystem::remove(path);
 }
 
 // The manual's loop: every structure learns what another of its kind does.
@@ -214,10 +223,13 @@ TEST(Linear, TrainingLoopsNeedNotAskWhichStructureItIs) {
         for (float& value : target) value = -value;
         const Tensor minus_target = upload(stream, target, {tokens, out});
         std::unique_ptr<Linear> layer = make_linear(structure, stream, in, out, {.seed = 2});
+        SparseLinear24Options sparse{.schedule = {.steps = steps, .refresh_every = 5}};
         if (structure == Structure::sparse24)
-            layer = std::make_unique<SparseLinear24>(
-                stream, in, out, SparseLinear24Options{.schedule = {.steps = steps, .refresh_every = 5}},
-                LinearOptions{.seed = 2});
+            layer = std::make_unique<SparseLinear24>(stream, in, out, sparse, LinearOptions{.seed = 2});
+        sparse.schedule.dense_fraction = 0.5;  // two small factors take longer to settle
+        if (structure == Structure::sparse_monarch)
+            layer = std::make_unique<SparseMonarchLinear24>(stream, in, out, test::blocks, sparse,
+                                                            LinearOptions{.seed = 2});
         const Optimizer optimizer(stream, layer->parameters(), AdamWOptions{.learning_rate = 0.03f});
         layer->follow(optimizer);
         const auto distance = [&](const Tensor& y) {

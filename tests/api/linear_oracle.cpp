@@ -14,8 +14,12 @@ using reference::Matrix;
 using reference::Tensor3;
 
 std::ostream& operator<<(std::ostream& out, Structure structure) {
-    constexpr const char* names[] = {"dense", "block-diagonal", "Monarch", "2:4"};
+    constexpr const char* names[] = {"dense", "block-diagonal", "Monarch", "2:4", "2:4 Monarch"};
     return out << names[static_cast<std::size_t>(structure)];
+}
+
+bool has_factors(Structure structure) {
+    return structure == Structure::monarch || structure == Structure::sparse_monarch;
 }
 
 std::unique_ptr<Linear> make_linear(Structure structure, Recorder& recorder, std::uint64_t in,
@@ -28,23 +32,46 @@ std::unique_ptr<Linear> make_linear(Structure structure, Recorder& recorder, std
         case Structure::monarch:
             return std::make_unique<MonarchLinear>(recorder, in, out, blocks, options);
         case Structure::sparse24:
+        case Structure::sparse_monarch:
             break;
     }
     const SparseLinear24Options sparse{.weight = {.prune_gradient = false}};
+    if (structure == Structure::sparse_monarch)
+        return std::make_unique<SparseMonarchLinear24>(recorder, in, out, blocks, sparse, options);
     return std::make_unique<SparseLinear24>(recorder, in, out, sparse, options);
 }
 
+namespace {
+
+// What the masks of `layer` should keep of `rounded`, the same for every block of rows.
+std::vector<double> kept_of(const Linear24& layer, const Shape& shape, const std::vector<float>& master,
+                            const std::vector<double>& rounded) {
+    const bool transposable = layer.weights()[0].options().transposable;
+    const std::size_t columns = shape[shape.rank() - 1], rows = shape[shape.rank() - 2],
+                      size = rows * columns;
+    std::vector<double> kept;
+    for (std::size_t begin = 0; begin < master.size(); begin += size) {
+        const Matrix w(rows, columns, std::span(master).subspan(begin, size)),
+            values(rows, columns, std::span(rounded).subspan(begin, size));
+        const Matrix block = reference::apply_mask(
+            values, transposable ? reference::select_transposable_mask(w) : reference::select_mask(w));
+        kept.insert(kept.end(), block.data.begin(), block.data.end());
+    }
+    return kept;
+}
+
+}  // namespace
+
 Weights weights_of(Stream& stream, Structure structure, const Linear& layer) {
     Weights weights{structure, layer.in(), layer.out(), {}};
-    for (std::size_t i = 0; i < (structure == Structure::monarch ? 2u : 1u); ++i) {
-        const std::vector<float> master = download(stream, layer.parameters()[i].master);
+    const auto* sparse = dynamic_cast<const Linear24*>(&layer);
+    for (std::size_t i = 0; i < (has_factors(structure) ? 2u : 1u); ++i) {
+        const Tensor& parameter = layer.parameters()[i].master;
+        const std::vector<float> master = download(stream, parameter);
         weights.factors.push_back(reference::to_double(
             reference::round_to(float_type(layer.type()), std::span<const float>(master))));
-        if (structure != Structure::sparse24) continue;
-        const Matrix w(layer.out(), layer.in(), master);
-        weights.factors[0] = reference::apply_mask(Matrix(layer.out(), layer.in(), weights.factors[0]),
-                                                   reference::select_transposable_mask(w))
-                                 .data;
+        if (sparse && sparse->sparse())
+            weights.factors[i] = kept_of(*sparse, parameter.shape(), master, weights.factors[i]);
     }
     return weights;
 }
@@ -77,13 +104,13 @@ Matrix dense(const Weights& w) {
     if (w.structure == Structure::block_diagonal)
         return reference::to_dense(
             reference::BlockDiagonal{Tensor3(blocks, w.out / blocks, w.in / blocks, w.factors[0])});
-    if (w.structure == Structure::monarch) return resized(reference::to_dense(monarch_of(w)), w.out, w.in);
+    if (has_factors(w.structure)) return resized(reference::to_dense(monarch_of(w)), w.out, w.in);
     return {w.out, w.in, w.factors[0]};
 }
 
 std::vector<std::vector<double>> gradients(const Weights& w, const Matrix& dz, const Matrix& x) {
     if (w.structure == Structure::block_diagonal) return {reference::weight_gradient(dz, x, blocks).data};
-    if (w.structure == Structure::monarch) {
+    if (has_factors(w.structure)) {
         const reference::Monarch m = monarch_of(w);
         const auto both = reference::monarch_backward(resized(dz, dz.rows, m.w2.n0 * m.w2.n1),
                                                       resized(x, x.rows, m.in_features()), m);

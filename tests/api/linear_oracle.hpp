@@ -12,14 +12,17 @@
 
 namespace danaus::test {
 
-enum class Structure { dense, block_diagonal, monarch, sparse24 };
+enum class Structure { dense, block_diagonal, monarch, sparse24, sparse_monarch };
 inline constexpr Structure structures[] = {Structure::dense, Structure::block_diagonal, Structure::monarch,
-                                           Structure::sparse24};
+                                           Structure::sparse24, Structure::sparse_monarch};
 std::ostream& operator<<(std::ostream& out, Structure structure);
+
+/// Whether there are two factors, which pad what their blocks do not divide.
+[[nodiscard]] bool has_factors(Structure structure);
 
 /// Both factors of structures with blocks have this many.
 inline constexpr std::uint64_t blocks = 3;
-/// A 2:4 layer's gradients are not pruned.
+/// A 2:4 layer's masks are transposable, its gradients not pruned.
 [[nodiscard]] std::unique_ptr<Linear> make_linear(Structure structure, Recorder& recorder, std::uint64_t in,
                                                   std::uint64_t out, const LinearOptions& options = {});
 
@@ -33,7 +36,7 @@ struct Weights {
 [[nodiscard]] Weights absolute(Weights weights);
 /// out × in.
 [[nodiscard]] reference::Matrix dense(const Weights& weights);
-/// Of each factor, from dz and x; of a 2:4 weight the straight-through one.
+/// Of each factor, from dz and x; of 2:4 weights the straight-through ones.
 [[nodiscard]] std::vector<std::vector<double>> gradients(const Weights& weights, const reference::Matrix& dz,
                                                          const reference::Matrix& x);
 

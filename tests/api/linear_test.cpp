@@ -169,17 +169,17 @@ TEST(Linear, AgreesWithTheFormulas) {
                 const Problem p{.structure = structure, .type = type, .activation = activation};
                 ASSERT_EQ(check(stream, p), "") << p;
             }
-    // Sizes that a Monarch layer's blocks do not divide.
+    // Sizes that a Monarch layer's blocks do not divide; of 2:4 ones more in sparse_monarch_linear_test.cpp.
+    const auto check_padded = [&](Structure structure, DataType type, std::size_t in, std::size_t out) {
+        Problem p{.structure = structure, .type = type, .in = in, .out = out, .batch = 2};
+        p.residual = true;
+        p.activation = Activation::gelu;
+        ASSERT_EQ(check(stream, p), "") << p;
+    };
     for (const DataType type : types)
-        for (const auto& [in, out] :
-             {std::pair{13, 11}, std::pair{2, 7}, std::pair{12, 10}, std::pair{8, 3}}) {
-            Problem p{.structure = Structure::monarch, .type = type, .in = static_cast<std::size_t>(in)};
-            p.out = static_cast<std::size_t>(out);
-            p.batch = 2;
-            p.residual = true;
-            p.activation = Activation::gelu;
-            ASSERT_EQ(check(stream, p), "") << p;
-        }
+        for (const auto& [in, out] : {std::pair<std::size_t, std::size_t>{13, 11}, {2, 7}, {12, 10}, {8, 3}})
+            check_padded(Structure::monarch, type, in, out);
+    check_padded(Structure::sparse_monarch, DataType::bf16, 26, 31);
     for (const DataType type : types)
         for (const Activation activation : {Activation::none, Activation::gelu})
             for (const std::size_t tokens : {1u, 16u, 39u}) {
@@ -196,9 +196,10 @@ TEST(Linear, AgreesWithTheFormulas) {
 TEST(Linear, AgreesForAnyShapeLayoutAndEpilogue) {
     Stream stream(device());
     test::property(25, [&] {
-        Problem p{.structure = structures[test::draw(0, 3)], .type = types[test::draw(0, 2)]};
+        Problem p{.structure = structures[test::draw(0, std::size(structures) - 1)],
+                  .type = types[test::draw(0, 2)]};
         // A Monarch layer pads, a block-diagonal one cannot.
-        const std::size_t unit = p.structure == Structure::monarch ? 1 : test::blocks;
+        const std::size_t unit = test::has_factors(p.structure) ? 1 : test::blocks;
         p.in = unit * test::draw(1, 12 * test::blocks / unit);
         p.out = unit * test::draw(1, 12 * test::blocks / unit);
         p.batch = test::draw(0, 3);
@@ -278,8 +279,8 @@ TEST(Linear, MicroBatchesAddUpExactly) {
                     test::set_parameter(stream, *layer, i,
                                         test::whole_values(layer->parameters()[i].master.elements(),
                                                            3 + static_cast<unsigned>(i), 1));
-                auto* sparse = dynamic_cast<SparseLinear24*>(layer.get());
-                if (sparse) sparse->weight().refresh(stream);
+                if (const auto* sparse = dynamic_cast<const Linear24*>(layer.get()))
+                    for (const SparseWeight24& weight : sparse->weights()) weight.refresh(stream);
                 const auto x = test::whole_values(tokens * in, 1, 2);
                 auto dy = test::whole_values(tokens * out, 2, 2);
                 // A group with one entry is pruned to that entry.

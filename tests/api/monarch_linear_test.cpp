@@ -2,12 +2,11 @@
 #include "reference/error_bound.hpp"
 #include "support/device.hpp"
 #include "support/operands.hpp"
+#include "support/temporary_file.hpp"
 
 #include <danaus/danaus.hpp>
 
 #include <cmath>
-#include <filesystem>
-#include <random>
 
 namespace danaus {
 namespace {
@@ -95,8 +94,8 @@ TEST(MonarchLinear, FirstValuesKeepTheVarianceWhenAsked) {
 // A file with tensors of a published layer, in f32 and in the 16-bit types.
 TEST(MonarchLinear, ReadsPublishedTensors) {
     Stream stream(device());
-    const auto path = std::filesystem::temp_directory_path() /
-                      ("danaus_monarch_" + std::to_string(std::random_device()()) + ".safetensors");
+    const test::TemporaryFile temporary;
+    const auto& path = temporary.path;
     constexpr std::size_t in = 10, out = 7, blocks = 4, p = 3, s = 2, q = 2, tokens = 5;
     const auto w1 = test::random_values(blocks * q * p, 1, DataType::bf16),
                w2 = test::random_values(blocks * s * q, 2, DataType::bf16),
@@ -134,7 +133,6 @@ TEST(MonarchLinear, ReadsPublishedTensors) {
     MonarchLinear layer(stream, in, out, blocks);
     expect_error(ErrorKind::invalid_argument, {"fc.blkdiag1", "(4, 2, 3)"},
                  [&] { layer.load_from(stream, SafetensorsFile(path), "fc"); });
-    std::filesystem::remove(path);
 }
 
 // What a layer that pads writes and reads must lie apart like that of one that does not.

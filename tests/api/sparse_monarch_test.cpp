@@ -259,7 +259,25 @@ TEST(SparseMonarch24, RefusesWrongInput) {
     refuses({"out.w1", "(2, 4, 8)"}, [&] {
         compress_by_magnitude_into(stream, a, Monarch(tensor(DataType::f32, {2, 4, 4}), w.w2));
     });
-    refuses({"first_mask", "(4, 5, 1)"},
+    refuses({"out.w1: type f16", "bf16 like w.w1", "an f32 w.w1"}, [&] {
+        compress_by_magnitude_into(stream, half,
+                                   Monarch(tensor(DataType::bf16, first), tensor(DataType::bf16, second)));
+    });
+    refuses({"w.w1", "null"}, [&] { static_cast<void>(compress_by_magnitude(stream, Monarch())); });
+    // Each factor where the other's result goes, and its own.
+    const auto view = [&](const Tensor& of, const Shape& shape) {
+        return Tensor(of.buffer(), DataType::f32, shape);
+    };
+    const Tensor small1(d, DataType::f32, {1, 1, 4}), small2(d, DataType::f32, {1, 1, 1});
+    const SparseMonarch24 small = make(d, DataType::f32, {1, 1, 4}, {1, 1, 1}, false);
+    const Tensor &values1 = small.rows().first.values(), &values2 = small.rows().second.values();
+    refuses({"out.w2", "overlaps w.w2"}, [&] {
+        compress_by_magnitude_into(stream, small, Monarch(small1, view(values2, {1, 1, 1})));
+    });
+    refuses({"w.w2", "overlaps out.w1"}, [&] {
+        compress_by_magnitude_into(stream, small, Monarch(small1, view(values1, {1, 1, 1})));
+    });
+    refuses({"first_mask", "(4, 5, 1)", "for w.w1 (2, 4, 8)"},
             [&] { compress_into(stream, a, w, select_mask(stream, w.w2), select_mask(stream, w.w2)); });
     refuses({"w.order", "interleaved"},
             [&] { compress_by_magnitude_into(stream, a, Monarch(w.w1, w.w2, OutputOrder::blocked)); });

@@ -5,9 +5,7 @@
 #include "support/device.hpp"
 #include "support/masks.hpp"
 #include "support/operands.hpp"
-
-#include <filesystem>
-#include <random>
+#include "support/temporary_file.hpp"
 
 #include <gtest/gtest.h>
 
@@ -307,8 +305,8 @@ TEST(SparseWeight24, AStepCanBeAProgram) {
 // Also where both tensors lie in one buffer.
 TEST(SparseWeight24, LoadingRefreshesTheWorkingCopy) {
     Stream stream(device());
-    const auto file = std::filesystem::temp_directory_path() /
-                      ("danaus_sparse_weight24_" + std::to_string(std::random_device()()) + ".safetensors");
+    const test::TemporaryFile temporary;
+    const auto& file = temporary.path;
     const Shape shape{8, 12};
     const Buffer buffer = device().allocate(384 + 192);
     const Parameter parameter{Tensor(buffer, DataType::f32, shape), Tensor(buffer, DataType::f16, shape, 192),
@@ -336,7 +334,6 @@ TEST(SparseWeight24, LoadingRefreshesTheWorkingCopy) {
         EXPECT_NE(first_difference(download(stream, to_dense(stream, weight.compressed())), before), "");
         weight.load_from(stream, opened, "w");
         EXPECT_EQ(first_difference(download(stream, to_dense(stream, weight.compressed())), before), "");
-        std::filesystem::remove(file);
     }
 }
 
@@ -362,8 +359,8 @@ TEST(SparseWeight24, RandomNumbersFollowAnOptimizer) {
 
 TEST(SparseWeight24, IsSavedAndLoaded) {
     Stream stream(device());
-    const auto file = std::filesystem::temp_directory_path() /
-                      ("danaus_sparse_weight24_" + std::to_string(std::random_device()()) + ".safetensors");
+    const test::TemporaryFile temporary;
+    const auto& file = temporary.path;
     const Shape shape{12, 20};
     const Parameter source = parameter_of(stream, shape, DataType::f16, normal_values(240, 1));
     const SparseWeight24 saved(stream, source);
@@ -403,7 +400,6 @@ TEST(SparseWeight24, IsSavedAndLoaded) {
     EXPECT_EQ(first_difference(state(loaded), before), "");
     loaded.load_from(stream, opened, "ffn");
     EXPECT_EQ(first_difference(state(loaded), state(saved)), "");
-    std::filesystem::remove(file);
 }
 
 TEST(SparseWeight24, RefusesWrongArguments) {

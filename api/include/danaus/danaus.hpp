@@ -29,6 +29,7 @@
 #include <danaus/soft_threshold.hpp>
 #include <danaus/sparse24.hpp>
 #include <danaus/sparse24_formats.hpp>
+#include <danaus/sparse_linear.hpp>
 #include <danaus/sparse_monarch.hpp>
 #include <danaus/sparse_weight24.hpp>
 #include <danaus/svd.hpp>

@@ -1,4 +1,5 @@
-// Linear layers, y = act(x·Wᵀ + b), for several structures of W: parameters, gradients, files.
+// Linear layers, y = act(x·Wᵀ + b), for several structures of W: parameters, gradients, files. Those of 2:4
+// weights are in sparse_linear.hpp.
 //
 // All answer alike, so that a training loop need not ask which is which:
 //
@@ -23,7 +24,6 @@
 #include <danaus/monarch.hpp>
 #include <danaus/optimizer.hpp>
 #include <danaus/safetensors.hpp>
-#include <danaus/sparse_weight24.hpp>
 
 #include <functional>
 #include <initializer_list>
@@ -52,12 +52,13 @@ struct LinearOptions {
     std::uint64_t seed = 0;             ///< another for every layer
     float gain = 1.0f;
     Initialization initialization = Initialization::fan_in;
+    bool zero_bias = false;  ///< the bias begins with zeros; it takes none of the stream then
 };
 
 /// How backward passes write the parameters' gradients.
 struct BackwardOptions {
     bool accumulate = false;  ///< += …: for micro-batches after the first one of a step
-    /// Of pruned gradients (SparseLinear24): which of many random draws, below 2²⁴; another for every
+    /// Of pruned gradients (sparse_linear.hpp): which of many random draws, below 2²⁴; another for every
     /// micro-batch of a step, of whatever size.
     std::uint64_t draw = 0;
 };
@@ -122,7 +123,7 @@ public:
     /// Adds masters, "NAME.weight" and "NAME.bias". Throws Error(invalid_argument) for names added before.
     virtual void add_to(SafetensorsWriter& writer, const std::string& name) const;
     /// Reads what add_to() wrote, or the same in f16 or bf16, into masters and everything that follows from
-    /// them. Whether a 2:4 layer is sparse is no part of it: see SparseLinear24. Throws
+    /// them. Whether a 2:4 layer is sparse is no part of it: see Linear24. Throws
     /// Error(invalid_argument) when a tensor is missing, of another type or shape, or not finite, and
     /// Error(file) when the file cannot be read; then nothing has changed.
     void load_from(Stream& stream, const SafetensorsFile& file, const std::string& name) const;
@@ -160,6 +161,7 @@ protected:
                                                                  std::size_t first) const;
 
     std::vector<Parameter> parameters_;
+    std::vector<std::string> names_;  ///< of the parameters
 
 private:
     friend class FeedForward;
@@ -178,7 +180,6 @@ private:
 
     std::uint64_t in_, out_;
     DataType type_;
-    std::vector<std::string> names_;
     bool bias_;
 };
 
@@ -228,60 +229,6 @@ protected:
                   Tensor* inner) const override;
     void differentiate(Recorder& recorder, const Tensor& dx, const Tensor& dz, const Saved& saved,
                        const BackwardOptions& options) const override;
-};
-
-struct SparseLinear24Options {
-    /// The numbers of pruned gradients come from the stream weight.gradient.seed ^ ~LinearOptions::seed;
-    /// those of draw d (BackwardOptions) begin 2⁴⁰ · d blocks behind weight.gradient.offset.
-    SparseWeight24Options weight{};  ///< its type is the layer's
-    /// Whether there is a dense weight in the layer's type beside the compressed one. Sparse steps have no
-    /// use for it; dense ones round the master for every multiply without it.
-    bool working_copy = false;
-    /// λ and its form, of the weight's Parameter. It is the optimizer's from then on: set_masked_decay(…, 0)
-    /// at schedule.dense_from().
-    float masked_decay = 0.0f;
-    DecayForm decay_form = DecayForm::before_moments;
-    /// When after_step() refreshes the mask, and from when on the layer is dense; steps 0: never.
-    SparseSchedule schedule{};
-};
-
-/// W = M∘master, M a 2:4 mask (sparse_weight24.hpp): dx = dz·(M∘W), and dW, dense, from dZᵀ pruned without
-/// bias. Files hold "NAME.mask" too, but not whether the layer is sparse: whoever resumes a run at `step`
-/// calls weight().set_sparse(stream, step < schedule().dense_from()) behind load_from(). A run
-/// without dense steps ends sparse.
-class DANAUS_EXPORT SparseLinear24 final : public Linear {
-public:
-    SparseLinear24(Recorder& recorder, std::uint64_t in, std::uint64_t out,
-                   const SparseLinear24Options& sparse = {}, const LinearOptions& options = {});
-
-    /// Places that may be kept, two of four; masks fill all of them but at edges that are no whole tile, and
-    /// approximations may leave some.
-    [[nodiscard]] std::uint64_t kept() const override;
-    [[nodiscard]] std::uint64_t bytes() const override;
-    void follow(const Optimizer& optimizer) override;
-    /// Refreshes the mask or recompresses, and switches to dense behind the last sparse step, if there are
-    /// dense ones; a Program recorded before that goes on as it was recorded. Masked decay goes on too until
-    /// the optimizer is told.
-    void after_step(Recorder& recorder, std::uint64_t step) override;
-    void add_to(SafetensorsWriter& writer, const std::string& name) const override;
-    [[nodiscard]] std::function<void(Recorder&)> read_from(Stream& stream, const SafetensorsFile& file,
-                                                           const std::string& name) const override;
-
-    /// Masks, flip rate, the switch between sparse and dense.
-    [[nodiscard]] SparseWeight24& weight() noexcept { return weight_; }
-    [[nodiscard]] const SparseWeight24& weight() const noexcept { return weight_; }
-    [[nodiscard]] const SparseSchedule& schedule() const noexcept { return schedule_; }
-
-protected:
-    [[nodiscard]] std::string overlapped(const Tensor& tensor) const override;
-    void multiply(Recorder& recorder, const Tensor& out, const Tensor& x, const Epilogue& epilogue,
-                  Tensor* inner) const override;
-    void differentiate(Recorder& recorder, const Tensor& dx, const Tensor& dz, const Saved& saved,
-                       const BackwardOptions& options) const override;
-
-private:
-    SparseWeight24 weight_;
-    SparseSchedule schedule_;
 };
 
 }  // namespace danaus

@@ -10,19 +10,24 @@
 //   optimizer = carry_over(stream, optimizer, {&replaced, 1});   // and training goes on
 //
 //   auto monarch = to_monarch(stream, dense, 4);                 // fine-tune with an optimizer of its own
+//   auto pruned = to_sparse_monarch(stream, *monarch);           // or its 2:4 half
 #pragma once
 
 #include <danaus/linear.hpp>
 #include <danaus/projection.hpp>
+#include <danaus/sparse_linear.hpp>
 
 #include <memory>
 #include <span>
 
 namespace danaus {
 
-/// A dense layer with the matrix and the bias of `layer`, its type and the type of its gradient.
+/// A dense layer with the matrix and the bias of `layer`, its type and the type of its gradient; of a 2:4
+/// layer with what its masks keep, while it is sparse.
 [[nodiscard]] DANAUS_EXPORT std::unique_ptr<DenseLinear> to_dense(Recorder& recorder,
                                                                   const MonarchLinear& layer);
+[[nodiscard]] DANAUS_EXPORT std::unique_ptr<DenseLinear> to_dense(Recorder& recorder,
+                                                                  const SparseMonarchLinear24& layer);
 /// A Monarch layer of `blocks` blocks with the matrix that is nearest to the weight of `layer`
 /// (projection.hpp), and its bias. Where `blocks` does not divide the features, the weight is padded with
 /// zeros first, as the layer pads x: the rows and columns of the padding take part in the approximation, but
@@ -31,6 +36,14 @@ namespace danaus {
                                                                       const DenseLinear& layer,
                                                                       std::uint64_t blocks,
                                                                       const SvdOptions& options = {});
+/// A Monarch layer with the factors of `layer`, of which, while it is sparse, zeros where its masks keep
+/// nothing; and its bias.
+[[nodiscard]] DANAUS_EXPORT std::unique_ptr<MonarchLinear> to_monarch(Recorder& recorder,
+                                                                      const SparseMonarchLinear24& layer);
+/// A 2:4 layer that starts with the whole factors of `layer` as masters, their masks and its bias: what is
+/// left of a projected weight when it is pruned too. Its type and that of its gradient are those of `layer`.
+[[nodiscard]] DANAUS_EXPORT std::unique_ptr<SparseMonarchLinear24> to_sparse_monarch(
+    Recorder& recorder, const MonarchLinear& layer, const SparseLinear24Options& options = {});
 
 /// A Monarch layer, and the dense one that takes its place.
 struct Densified {

@@ -124,8 +124,9 @@ public:
     [[nodiscard]] const TileSparse24& tiles() const noexcept { return tiles_; }
     [[nodiscard]] const SparseWeight24Options& options() const noexcept { return options_; }
 
-    /// Adds the master and the mask as "NAME.weight" and "NAME.mask".
+    /// Adds the master and the mask as "NAME.weight" and "NAME.mask", or under two names.
     void add_to(SafetensorsWriter& writer, const std::string& name) const;
+    void add_to(SafetensorsWriter& writer, const std::string& weight, const std::string& mask) const;
     /// Reads both back, into master, mask, working copy and compressed form. sparse() is no part of what is
     /// saved and stays as it is: whoever resumes a run calls set_sparse(step < schedule.dense_from()) behind
     /// this. Throws Error(invalid_argument)
@@ -137,6 +138,9 @@ public:
     /// it is, writes, and compresses if the weight is sparse() by then.
     [[nodiscard]] std::function<void(Recorder&)> read_from(Stream& stream, const SafetensorsFile& file,
                                                            const std::string& name) const;
+    [[nodiscard]] std::function<void(Recorder&)> read_from(Stream& stream, const SafetensorsFile& file,
+                                                           const std::string& weight_name,
+                                                           const std::string& mask_name) const;
 
 private:
     void choose(Recorder& recorder, const Tensor& mask) const;
