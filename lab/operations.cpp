@@ -265,14 +265,15 @@ void multiplies(Recorder& r, const Shape& shape, Layout in, Layout out) {
 void decompositions(Recorder& r) {
     const SvdOptions wide{.arithmetic = Arithmetic::f64, .sweeps = 1};
     const SvdOptions plain{.sweeps = 1};
-    for (const DataType type : floating)
-        for (const std::uint64_t longer : {8u, 16u, 32u, 64u, 100u})
+    for (const DataType type : {DataType::f32, DataType::f16, DataType::bf16, DataType::complex64})
+        for (const std::uint64_t longer : {4u, 8u, 16u, 32u, 64u, 100u})
             for (const std::uint64_t shorter : {3u, 12u, 20u, 70u}) {
                 const Tensor a = empty(r, type, {longer, shorter});
                 static_cast<void>(svd(r, a, plain));
                 if (r.device().capabilities().shader_float64) static_cast<void>(svd(r, a, wide));
                 for (const DataType result : floating)
                     for (const std::uint64_t q : {1u, 4u}) {
+                        if (is_complex(type) && result != DataType::f32) continue;
                         const ProjectionOptions options{.type = result, .svd = plain};
                         static_cast<void>(project(r, a, {1, 1, q}, options));
                         static_cast<void>(project(r, a.transpose(), {1, 1, q}, options));

@@ -31,7 +31,7 @@ void require_divides(const char* name, std::uint64_t value, const char* of, std:
 
 void check_dense(const Recorder& recorder, const Tensor& dense, const SvdOptions& options) {
     require_tensor(recorder, "dense", dense);
-    require_floating("dense", dense);
+    require_number("dense", dense);
     require_rank("dense", dense, 2);
     check_svd_options(recorder, options);
 }
@@ -119,7 +119,10 @@ void project_into(Recorder& recorder, const Monarch& out, const Tensor& error, c
     const MonarchShape shape{out.w1.size(0), out.w2.size(0), out.w1.size(1)};
     check_shape(dense, shape);
     for (const auto& [name, tensor] : {std::pair{"out.w1", &out.w1}, std::pair{"out.w2", &out.w2}}) {
-        require_floating(name, *tensor);
+        if (is_complex(dense.type()))
+            require_type(name, *tensor, dense.type());
+        else
+            require_floating(name, *tensor);
         require_no_self_overlap(name, *tensor);
         require_disjoint(name, *tensor, "dense", dense);
     }
@@ -152,13 +155,15 @@ Projection project(Recorder& recorder, const Tensor& dense, const MonarchShape& 
                    const ProjectionOptions& options) {
     check_dense(recorder, dense, options.svd);
     check_shape(dense, shape);
-    require(is_floating(options.type), "options.type: {}, it must be f32, f16 or bf16",
-            to_string(options.type));
+    const bool whole = is_complex(dense.type());
+    require(whole ? options.type == DataType::f32 || is_complex(options.type) : is_floating(options.type),
+            "options.type: {}, of a dense matrix of {} it must be {}", to_string(options.type),
+            to_string(dense.type()), whole ? "complex64, or f32 for its parts" : "f32, f16 or bf16");
+    const DataType type = whole ? dense.type() : options.type;
     const std::uint64_t p = dense.size(1) / shape.k, s = dense.size(0) / shape.l;
     Projection result;
-    result.matrix =
-        Monarch(empty(recorder, options.type, {shape.k, shape.q, p}),
-                empty(recorder, options.type, {shape.l, s, shape.k * shape.q / shape.l}), options.order);
+    result.matrix = Monarch(empty(recorder, type, {shape.k, shape.q, p}),
+                            empty(recorder, type, {shape.l, s, shape.k * shape.q / shape.l}), options.order);
     result.error = empty(recorder, DataType::f32, {shape.k, shape.l});
     project_into(recorder, result.matrix, result.error, dense, options.svd);
     return result;

@@ -18,6 +18,13 @@ std::uint32_t groups_of(std::uint64_t elements, std::uint32_t local_size) {
 
 }  // namespace
 
+std::uint32_t Decomposition::stride(const Tensor& tensor, std::size_t dimension) {
+    return narrow32(tensor.strides()[dimension] * (danaus::is_complex(tensor.type()) ? 2 : 1));
+}
+std::uint32_t Decomposition::part_type(const Tensor& tensor) {
+    return static_cast<std::uint32_t>(danaus::is_complex(tensor.type()) ? DataType::f32 : tensor.type());
+}
+
 Tensor order_vectors(Recorder& recorder, const Decomposition& d, const TermPlaces& places,
                      const Tensor& out) {
     const Tensor order = empty(recorder, DataType::u32, {d.batch, places.kept, 4});
@@ -46,22 +53,24 @@ void store_vectors(Recorder& recorder, const Decomposition& d, const TermPlaces&
                    std::uint64_t terms, std::uint32_t form, const Tensor& out) {
     kernels::SvdVectors kernel;
     kernel.local_size = d.local_size;
-    kernel.out_type = static_cast<std::uint32_t>(out.type());
+    kernel.out_type = Decomposition::part_type(out);
     kernel.terms = places.kind;
     kernel.form = form;
-    const std::uint64_t extent = form == 1 ? d.count : d.extent;
+    const std::uint64_t extent = (form == 1 ? d.count : d.extent) * d.parts;
+    // Of rows, which are not conjugated when they become vectors: Aᵀ = v* diag(sigma) uᵀ.
+    const std::uint32_t conjugates = d.is_complex() && places.kind == 0 && !d.by_columns ? 1 : 0;
     Packet packet;
     packet.kernel = kernel.kernel();
     packet.grid = {groups_of(extent, d.local_size), narrow32(terms), narrow32(d.batch)};
     packet.operands[0] = operand(d.work, Touch::read);
     packet.operands[1] = operand(order, Touch::read);
-    packet.operands[2] = operand(out, out.type() == DataType::f32 ? Touch::write : Touch::read_write);
-    const Shape& strides = out.strides();
-    packet.set_fields(std::array<std::uint32_t, 15>{
+    packet.operands[2] = operand(out, size_of(out.type()) > 2 ? Touch::write : Touch::read_write);
+    packet.set_fields(std::array<std::uint32_t, 17>{
         narrow32(extent), narrow32(form == 1 ? d.identity : 0), narrow32(d.vectors), narrow32(d.rows),
         narrow32(d.lanes), narrow32(places.inner), narrow32(places.first_outer), narrow32(places.first_inner),
-        narrow32(places.q), narrow32(places.l), narrow32(places.kept), narrow32(strides[0]),
-        narrow32(strides[1]), narrow32(strides[3]), narrow32(strides[2])});
+        narrow32(places.q), narrow32(places.l), narrow32(places.kept), Decomposition::stride(out, 0),
+        Decomposition::stride(out, 1), Decomposition::stride(out, 3), Decomposition::stride(out, 2),
+        d.is_complex() ? 1u : 0u, conjugates});
     packet.work = d.batch * terms * extent;
     packet.label = "svd_vectors";
     recorder.record(packet);
@@ -71,25 +80,39 @@ void store_products(Recorder& recorder, const Decomposition& d, const TermPlaces
                     std::uint64_t terms, const Tensor& a, const Tensor& out) {
     kernels::SvdProducts kernel;
     kernel.local_size = d.local_size;
-    kernel.in_type = static_cast<std::uint32_t>(a.type());
-    kernel.out_type = static_cast<std::uint32_t>(out.type());
+    kernel.in_type = Decomposition::part_type(a);
+    kernel.out_type = Decomposition::part_type(out);
     kernel.terms = places.kind;
     kernel.tile = terms < 4 ? 1 : 8;
-    const Shape &from = a.strides(), &to = out.strides();
+    const std::uint64_t width = d.count * d.parts;
     Packet packet;
     packet.kernel = kernel.kernel();
-    packet.grid = {groups_of(d.count, d.local_size), groups_of(terms, kernel.tile), narrow32(d.batch)};
+    packet.grid = {groups_of(width, d.local_size), groups_of(terms, kernel.tile), narrow32(d.batch)};
     packet.operands[0] = operand(a, Touch::read);
     packet.operands[1] = operand(d.work, Touch::read);
     packet.operands[2] = operand(order, Touch::read);
-    packet.operands[3] = operand(out, out.type() == DataType::f32 ? Touch::write : Touch::read_write);
-    packet.set_fields(std::array<std::uint32_t, 19>{
-        narrow32(from[0]), narrow32(from[1]), narrow32(from[d.by_columns ? 2 : 3]),
-        narrow32(from[d.by_columns ? 3 : 2]), narrow32(d.extent), narrow32(d.count), narrow32(d.vectors),
-        narrow32(d.rows), narrow32(d.lanes), narrow32(places.inner), narrow32(places.first_outer),
-        narrow32(places.first_inner), narrow32(places.q), narrow32(places.l), narrow32(places.kept),
-        narrow32(to[0]), narrow32(to[1]), narrow32(to[3]), narrow32(to[2])});
-    packet.work = d.batch * terms * d.extent * d.count;
+    packet.operands[3] = operand(out, size_of(out.type()) > 2 ? Touch::write : Touch::read_write);
+    packet.set_fields(std::array<std::uint32_t, 20>{Decomposition::stride(a, 0),
+                                                    Decomposition::stride(a, 1),
+                                                    Decomposition::stride(a, d.by_columns ? 2 : 3),
+                                                    Decomposition::stride(a, d.by_columns ? 3 : 2),
+                                                    narrow32(d.extent * d.parts),
+                                                    narrow32(width),
+                                                    narrow32(d.vectors),
+                                                    narrow32(d.rows),
+                                                    narrow32(d.lanes),
+                                                    narrow32(places.inner),
+                                                    narrow32(places.first_outer),
+                                                    narrow32(places.first_inner),
+                                                    narrow32(places.q),
+                                                    narrow32(places.l),
+                                                    narrow32(places.kept),
+                                                    Decomposition::stride(out, 0),
+                                                    Decomposition::stride(out, 1),
+                                                    Decomposition::stride(out, 3),
+                                                    Decomposition::stride(out, 2),
+                                                    d.is_complex() ? 1u : 0u});
+    packet.work = d.batch * terms * d.extent * d.parts * width;
     packet.label = "svd_products";
     recorder.record(packet);
 }
@@ -122,9 +145,13 @@ Shape without_matrix(const Shape& shape, std::initializer_list<std::uint64_t> la
 
 void check_matrices(const Recorder& recorder, const Tensor& a, const SvdOptions& options) {
     require_tensor(recorder, "a", a);
-    require_floating("a", a);
+    require_number("a", a);
     require(a.rank() >= 2, "a: shape {}, ranks 2 to 4 are possible", to_string(a.shape()));
     check_svd_options(recorder, options);
+}
+
+DataType vector_type(const Tensor& a) {
+    return is_complex(a.type()) ? a.type() : DataType::f32;
 }
 
 struct Shapes {
@@ -141,13 +168,14 @@ Shapes shapes_of(const Tensor& a) {
 void svd_into(Recorder& recorder, const Svd& out, const Tensor& a, const SvdOptions& options) {
     check_matrices(recorder, a, options);
     const Shapes shapes = shapes_of(a);
-    const std::array<std::tuple<const char*, const Tensor*, const Shape*>, 3> parts{
-        {{"out.u", &out.u, &shapes.u},
-         {"out.sigma", &out.sigma, &shapes.sigma},
-         {"out.v", &out.v, &shapes.v}}};
-    for (const auto& [name, tensor, shape] : parts) {
+    const DataType type = vector_type(a);
+    const std::array<std::tuple<const char*, const Tensor*, const Shape*, DataType>, 3> parts{
+        {{"out.u", &out.u, &shapes.u, type},
+         {"out.sigma", &out.sigma, &shapes.sigma, DataType::f32},
+         {"out.v", &out.v, &shapes.v, type}}};
+    for (const auto& [name, tensor, shape, part_type] : parts) {
         require_tensor(recorder, name, *tensor);
-        require_type(name, *tensor, DataType::f32);
+        require_type(name, *tensor, part_type);
         require_shape(name, *tensor, *shape);
         require_no_self_overlap(name, *tensor);
         require_disjoint(name, *tensor, "a", a);
@@ -160,9 +188,11 @@ void svd_into(Recorder& recorder, const Svd& out, const Tensor& a, const SvdOpti
     const Tensor matrices = two_batches(a, 2), u = two_batches(out.u, 2), v = two_batches(out.v, 2),
                  sigma = two_batches(out.sigma, 1);
     const Device device = recorder.device();
-    const std::uint64_t limit = operand_limit(device.capabilities(), device.access(), DataType::f32);
+    const auto reaches = [&](const Tensor& tensor) {
+        return tensor.span() <= operand_limit(device.capabilities(), device.access(), tensor.type());
+    };
     const auto reachable = [&](const BatchRange& range) {
-        return range.of(u).span() <= limit && range.of(v).span() <= limit && range.of(sigma).span() <= limit;
+        return reaches(range.of(u)) && reaches(range.of(v)) && reaches(range.of(sigma));
     };
     for_svd_pieces(recorder, matrices, options, true, reachable, [&](const BatchRange& range) {
         const Tensor part = range.of(matrices);
@@ -179,8 +209,8 @@ void svd_into(Recorder& recorder, const Svd& out, const Tensor& a, const SvdOpti
 Svd svd(Recorder& recorder, const Tensor& a, const SvdOptions& options) {
     check_matrices(recorder, a, options);
     const Shapes shapes = shapes_of(a);
-    const Svd out{empty(recorder, DataType::f32, shapes.u), empty(recorder, DataType::f32, shapes.sigma),
-                  empty(recorder, DataType::f32, shapes.v)};
+    const Svd out{empty(recorder, vector_type(a), shapes.u), empty(recorder, DataType::f32, shapes.sigma),
+                  empty(recorder, vector_type(a), shapes.v)};
     svd_into(recorder, out, a, options);
     return out;
 }

@@ -14,9 +14,16 @@ struct Decomposition {
     bool by_columns = true;  ///< the vectors are the matrices' columns, else their rows
     std::uint64_t batch = 0;
     std::uint64_t count = 0, extent = 0;  ///< real vectors, and their real length
+    std::uint64_t parts = 1;              ///< rows of an element: 2 of complex ones
+    std::uint64_t panels = 0;  ///< vectors of a pair of panels (svd_panels.cpp); 0: vectors meet one by one
     std::uint64_t vectors = 0, rows = 0, dot_rows = 0;
     std::uint64_t lanes = 1;
     std::uint64_t identity = 0;  ///< first row of the other side's vectors; 0: there are none
+    [[nodiscard]] bool is_complex() const { return parts == 2; }
+    /// A stride of a matrix or a result, in words of what it holds: of complex ones in reals.
+    [[nodiscard]] static std::uint32_t stride(const Tensor& tensor, std::size_t dimension);
+    /// What kernels take its elements for: of complex ones f32.
+    [[nodiscard]] static std::uint32_t part_type(const Tensor& tensor);
     std::uint32_t local_size = 64;
     Tensor work, state, norms;
 };

@@ -1,24 +1,14 @@
-// The rotations of a decomposition: pair by pair for small matrices and in f64, panels of pairs for large
-// ones.
-#include "pieces.hpp"
-#include "svd.hpp"
+// Decompositions: where working vectors lie, and their rotations pair by pair, for small matrices and in f64.
+// Large ones are rotated by pairs of panels (svd_panels.cpp).
+#include "svd_rotate.hpp"
 
-#include <danaus/kernels.hpp>
+#include "pieces.hpp"
 
 #include <algorithm>
 #include <bit>
 #include <cmath>
 
 namespace danaus::detail {
-namespace {
-
-constexpr std::uint64_t most_kept = 64;  // rows in registers, and vectors of a pair of panels
-// Steps of one invocation's loop over rows within a dispatch, so that none runs for seconds.
-constexpr std::uint64_t most_steps = 1ull << 24;
-// Multiply-adds of a dispatch, a fraction of what a stream submits at once on a CPU.
-constexpr std::uint64_t most_work = 1ull << 32;
-// Words of working vectors at a time.
-constexpr std::uint64_t most_words = 1ull << 27;
 
 std::uint64_t round_up(std::uint64_t value, std::uint64_t unit) {
     return divide_up(value, unit) * unit;
@@ -32,8 +22,23 @@ std::uint64_t rotation_lanes(const Recorder& recorder) {
     return is_cpu(recorder) ? 8 : 32;
 }
 
-bool in_panels(const Decomposition& d, const SvdOptions& options) {
-    return options.arithmetic == Arithmetic::f32 && std::max(d.extent, d.count) > most_kept;
+namespace {
+
+// Steps of one invocation's loop over rows within a dispatch, so that none runs for seconds.
+constexpr std::uint64_t most_steps = 1ull << 24;
+// Multiply-adds of a dispatch, a fraction of what a stream submits at once on a CPU.
+constexpr std::uint64_t most_work = 1ull << 32;
+// Words of working vectors at a time.
+constexpr std::uint64_t most_words = 1ull << 27;
+
+// Rows that an invocation keeps in registers of each of two vectors, and as many of what turns along.
+std::uint64_t most_kept(const Recorder& recorder) {
+    static_cast<void>(recorder);
+    return 64;
+}
+
+bool in_registers(const Recorder& recorder, const Decomposition& d) {
+    return d.extent * d.parts <= most_kept(recorder);
 }
 
 Decomposition layout_of(const Recorder& recorder, const Tensor& a, const SvdOptions& options,
@@ -45,23 +50,25 @@ Decomposition layout_of(const Recorder& recorder, const Tensor& a, const SvdOpti
     d.batch = a.size(0) * a.size(1);
     d.count = std::min(m, n);
     d.extent = std::max(m, n);
+    d.parts = is_complex(a.type()) ? 2 : 1;
     d.local_size = is_cpu(recorder) ? 8 : 64;
-    if (in_panels(d, options)) {
-        const std::uint64_t size =
-            d.count > most_kept ? most_kept : std::max<std::uint64_t>(8, std::bit_ceil(d.count));
-        d.vectors = round_up(d.count, size);
-        d.dot_rows = round_up(d.extent, 16);
+    const std::uint64_t extent = d.extent * d.parts;
+    if (!in_registers(recorder, d) && options.arithmetic == Arithmetic::f32) {
+        d.panels =
+            std::min(most_kept(recorder) / d.parts, std::max<std::uint64_t>(8, std::bit_ceil(d.count)));
+        d.vectors = round_up(d.count, d.panels);
+        d.dot_rows = round_up(extent, 16);
         d.identity = both_sides ? d.dot_rows : 0;
         // An odd number of cache lines, so that the rows of neighbouring vectors fall into different places.
-        d.rows = (divide_up(d.dot_rows + (both_sides ? d.vectors : 0), 16) | 1) * 16;
+        d.rows = (divide_up(d.dot_rows + (both_sides ? d.vectors * d.parts : 0), 16) | 1) * 16;
     } else {
         d.lanes = rotation_lanes(recorder);
         d.vectors = d.count;
-        d.dot_rows = d.extent <= most_kept ? std::max<std::uint64_t>(8, std::bit_ceil(d.extent))
-                                           : round_up(d.extent, 8);
+        d.dot_rows = in_registers(recorder, d) ? std::max<std::uint64_t>(8, std::bit_ceil(extent))
+                                               : round_up(extent, 8);
         d.identity = both_sides ? d.dot_rows : 0;
         // In registers as many rows of the other side as of this one, in memory no more than there are.
-        const std::uint64_t others = d.extent <= most_kept ? d.dot_rows : round_up(d.count, 8);
+        const std::uint64_t others = in_registers(recorder, d) ? d.dot_rows : round_up(d.count * d.parts, 8);
         d.rows = d.dot_rows + (both_sides ? others : 0);
     }
     return d;
@@ -73,47 +80,42 @@ std::uint64_t filled(const Decomposition& d) {
 std::uint64_t work_elements(const Decomposition& d) {
     return filled(d) * d.vectors * d.rows;
 }
-std::uint64_t panel_size(const Decomposition& d) {
-    return std::min(d.vectors, most_kept);
-}
 
-// Cosines that rounding leaves.
+}  // namespace
+
 float rounding_of(const Decomposition& d, const SvdOptions& options) {
     if (options.arithmetic == Arithmetic::f64) return 0x1p-36f;
-    return 0x1p-23f * std::sqrt(static_cast<float>(std::max<std::uint64_t>(16, d.extent)));
+    return 0x1p-23f * std::sqrt(static_cast<float>(std::max<std::uint64_t>(16, d.extent * d.parts)));
 }
 float tolerance_of(const Decomposition& d, const SvdOptions& options) {
     return options.tolerance > 0.0f ? options.tolerance : rounding_of(d, options);
 }
 
-struct JacobiFields {
-    std::uint32_t vectors, rows, dot_rows, first, last, sweeps;
-    float tolerance, negligible;
-    std::uint32_t first_group, pairs, fresh;
-};
+namespace {
 
 void prepare(Recorder& recorder, const Decomposition& d, const Tensor& a) {
     kernels::SvdPrepare kernel;
     kernel.local_size = d.local_size;
-    kernel.in_type = static_cast<std::uint32_t>(a.type());
+    kernel.in_type = Decomposition::part_type(a);
     Packet packet;
     packet.kernel = kernel.kernel();
     packet.grid = {narrow32(d.state.size(0)), 1, 1};
     packet.operands[0] = operand(a, Touch::read);
     packet.operands[1] = operand(d.work, Touch::write);
     packet.operands[2] = operand(d.state, Touch::write);
-    const auto& strides = a.strides();
-    packet.set_fields(std::array<std::uint32_t, 13>{
-        narrow32(a.size(1)), narrow32(d.batch), narrow32(filled(d)), narrow32(strides[0]),
-        narrow32(strides[1]), narrow32(strides[d.by_columns ? 3 : 2]),
-        narrow32(strides[d.by_columns ? 2 : 3]), narrow32(d.count), narrow32(d.extent), narrow32(d.vectors),
-        narrow32(d.rows), narrow32(d.lanes), narrow32(d.identity)});
+    packet.set_fields(std::array<std::uint32_t, 14>{
+        narrow32(a.size(1)), narrow32(d.batch), narrow32(filled(d)), Decomposition::stride(a, 0),
+        Decomposition::stride(a, 1), Decomposition::stride(a, d.by_columns ? 3 : 2),
+        Decomposition::stride(a, d.by_columns ? 2 : 3), narrow32(d.count), narrow32(d.extent * d.parts),
+        narrow32(d.vectors), narrow32(d.rows), narrow32(d.lanes), narrow32(d.identity),
+        d.is_complex() ? 1u : 0u});
     packet.work = 8 * d.work.elements();
     packet.label = "svd_prepare";
     recorder.record(packet);
 }
 
-// The rotations of `groups` groups of matrices, in dispatches of bounded length.
+}  // namespace
+
 void record_rotations(Recorder& recorder, const kernels::SvdJacobi& kernel, JacobiFields fields,
                       std::uint64_t groups, std::uint64_t lanes, const std::array<Operand, 4>& operands,
                       std::string_view label) {
@@ -134,12 +136,15 @@ void record_rotations(Recorder& recorder, const kernels::SvdJacobi& kernel, Jaco
     }
 }
 
+namespace {
+
 void rotate(Recorder& recorder, const Decomposition& d, const Tensor& vectors, const SvdOptions& options) {
     if (d.vectors < 2) return;
     kernels::SvdJacobi kernel;
     if (options.arithmetic == Arithmetic::f64) kernel.real = kernels::SvdJacobi::Real::f64;
     kernel.local_size = narrow32(d.lanes);
-    kernel.kept = d.extent <= most_kept ? narrow32(d.dot_rows) : 0;
+    if (d.is_complex()) kernel.element = kernels::SvdJacobi::Element::complex;
+    kernel.kept = in_registers(recorder, d) ? narrow32(d.dot_rows) : 0;
     kernel.parts = kernel.kept > 0 && d.rows > d.dot_rows ? 2 : 1;
     const std::array<Operand, 4> operands{operand(vectors, Touch::read_write),
                                           operand(d.state, Touch::read_write)};
@@ -154,6 +159,7 @@ void rotate(Recorder& recorder, const Decomposition& d, const Tensor& vectors, c
                         0.0f,
                         0,
                         1,
+                        0,
                         0};
     const std::uint64_t a_sweep = d.vectors * (d.vectors - 1) / 2 * d.rows;
     const std::uint64_t at_once = std::clamp<std::uint64_t>(most_steps / a_sweep, 1, options.sweeps);
@@ -191,89 +197,6 @@ void rotate_wide(Recorder& recorder, const Decomposition& d, const SvdOptions& o
     convert(false);
 }
 
-void rotate_panels(Recorder& recorder, const Decomposition& d, const SvdOptions& options) {
-    const std::uint64_t size = panel_size(d), panels = d.vectors / (size / 2), pairs = panels / 2;
-    const std::uint64_t lanes = rotation_lanes(recorder), all = round_up(d.batch * pairs, lanes);
-    const Tensor grams = empty(recorder, DataType::f32, {all, size, 2 * size});
-    const Tensor rotations = empty(recorder, DataType::f32, {all, size, size});
-    const Tensor measures = empty(recorder, DataType::f32, {all});
-    const float tolerance = tolerance_of(d, options);
-
-    kernels::SvdGram gram;
-    gram.local_size = is_cpu(recorder) ? 8 : narrow32(std::clamp<std::uint64_t>(size, 8, 64) < 32 ? 8 : size);
-    gram.size = narrow32(size);
-    gram.columns = gram.local_size < size ? 2 : 1;
-    gram.tile = narrow32(std::min<std::uint64_t>(size / 2, is_cpu(recorder) ? 32 : 16));
-    std::uint32_t tiles = 0;
-    const std::uint64_t width = std::uint64_t{gram.local_size} * gram.columns;
-    for (std::uint64_t end = width; end <= size; end += width) tiles += narrow32(divide_up(end, gram.tile));
-    kernels::SvdJacobi jacobi;
-    jacobi.local_size = narrow32(lanes);
-    jacobi.kept = narrow32(size);
-    jacobi.gram = true;
-    jacobi.parts = 2;
-    kernels::SvdUpdate update;
-    update.local_size = d.local_size;
-    update.size = narrow32(size);
-    kernels::SvdSettle settle;
-    settle.local_size = d.local_size;
-
-    const std::uint64_t work = d.batch * pairs * size * size;
-    for (std::uint32_t sweep = 0; sweep < options.sweeps; ++sweep) {
-        for (std::uint32_t round = 0; round < std::max<std::uint64_t>(1, panels - 1); ++round) {
-            Packet packet;
-            packet.kernel = gram.kernel();
-            packet.grid = {tiles, narrow32(pairs), narrow32(d.batch)};
-            packet.operands = {operand(d.work, Touch::read), operand(d.state, Touch::read),
-                               operand(grams, Touch::read_write)};
-            packet.set_fields(std::array<std::uint32_t, 5>{narrow32(d.vectors), narrow32(d.rows),
-                                                           narrow32(d.dot_rows), round, narrow32(lanes)});
-            packet.work = work * d.dot_rows;
-            packet.label = "svd_gram";
-            recorder.record(packet);
-
-            // One sweep: what it leaves is less than what other pairs bring back before these meet again.
-            JacobiFields fields{narrow32(size),
-                                narrow32(2 * size),
-                                narrow32(size),
-                                0,
-                                narrow32(size - 1),
-                                1,
-                                tolerance,
-                                rounding_of(d, options),
-                                0,
-                                narrow32(pairs),
-                                round == 0 ? 1u : 0u};
-            record_rotations(recorder, jacobi, fields, all / lanes, lanes,
-                             {operand(grams, Touch::read_write), operand(d.state, Touch::read_write),
-                              operand(rotations, Touch::read_write), operand(measures, Touch::read_write)},
-                             "svd_rotate");
-
-            packet.kernel = update.kernel();
-            packet.grid = {narrow32(divide_up(d.rows, std::uint64_t{update.local_size} * update.held)),
-                           narrow32(pairs), narrow32(d.batch)};
-            packet.operands = {operand(d.work, Touch::read_write), operand(d.state, Touch::read),
-                               operand(rotations, Touch::read)};
-            packet.set_fields(std::array<std::uint32_t, 3>{narrow32(d.vectors), narrow32(d.rows), round});
-            packet.work = work * d.rows;
-            packet.label = "svd_update";
-            recorder.record(packet);
-        }
-        Packet packet;
-        packet.kernel = settle.kernel();
-        packet.grid = {narrow32(divide_up(d.batch, settle.local_size)), 1, 1};
-        packet.operands = {operand(d.state, Touch::read_write), operand(measures, Touch::read)};
-        struct {
-            std::uint32_t batch, pairs;
-            float tolerance;
-        } const fields{narrow32(d.batch), narrow32(pairs), tolerance};
-        packet.set_fields(fields);
-        packet.work = d.batch * pairs;
-        packet.label = "svd_settle";
-        recorder.record(packet);
-    }
-}
-
 void measure(Recorder& recorder, const Decomposition& d) {
     kernels::SvdNorms kernel;
     kernel.local_size = d.local_size;
@@ -285,7 +208,7 @@ void measure(Recorder& recorder, const Decomposition& d) {
     packet.operands[1] = operand(d.norms, Touch::write);
     packet.set_fields(std::array<std::uint32_t, 7>{narrow32(d.batch), narrow32(d.vectors), narrow32(d.rows),
                                                    narrow32(d.dot_rows), narrow32(d.lanes),
-                                                   narrow32(d.identity), narrow32(d.count)});
+                                                   narrow32(d.identity), narrow32(d.count * d.parts)});
     packet.work = d.work.elements();
     packet.label = "svd_norms";
     recorder.record(packet);
@@ -320,7 +243,7 @@ void for_svd_pieces(const Recorder& recorder, const Tensor& a, const SvdOptions&
         const std::uint64_t groups =
             *std::min_element(caps.max_workgroup_count.begin(), caps.max_workgroup_count.end());
         // Gram matrices and rotations of panels take up to 1.5 · size / rows of the vectors' own memory.
-        const std::uint64_t beside = in_panels(d, options) ? d.batch * d.vectors * 2 * panel_size(d) : 0;
+        const std::uint64_t beside = d.batch * d.vectors * 2 * d.panels * d.parts;
         const bool single = part.size(0) * part.size(1) == 1;
         const bool in_reach = part.span() <= limit(part.type()) && reachable(range);
         // Every other kernel has at most a lane for each row or a workgroup for each vector.
@@ -352,11 +275,11 @@ Decomposition decompose(Recorder& recorder, const Tensor& a, const SvdOptions& o
     Decomposition d = layout_of(recorder, a, options, both_sides);
     d.work = empty(recorder, DataType::f32, {work_elements(d)});
     // Lanes without a pair of panels look at the state of matrices behind the last one.
-    const std::uint64_t states = filled(d) + (in_panels(d, options) ? rotation_lanes(recorder) : 0);
+    const std::uint64_t states = filled(d) + (d.panels > 0 ? rotation_lanes(recorder) : 0);
     d.state = empty(recorder, DataType::u32, {states, 4});
     d.norms = empty(recorder, DataType::f32, {d.batch, d.vectors});
     prepare(recorder, d, a);
-    if (in_panels(d, options))
+    if (d.panels > 0)
         rotate_panels(recorder, d, options);
     else if (options.arithmetic == Arithmetic::f64)
         rotate_wide(recorder, d, options);

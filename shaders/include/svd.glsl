@@ -5,12 +5,16 @@
 //                       vector 1    row 0 of all, …                    loads neighbours; lanes = 1: one matrix after another
 //   matrix lanes …
 //
+// An element of a complex matrix takes two rows, its real and its imaginary part.
+//
 // state: four words a matrix. SCALE is the power of two that its elements were multiplied by, NaN where it holds NaN or
-// infinities; DONE says that it needs no more rotations; LARGEST is the largest |cosine| between two vectors of the last sweep.
+// infinities; DONE says that it needs no more rotations; LARGEST is the largest |cosine| between two vectors of the last sweep, and
+// LONGEST, of panels, the longest square.
 const uint STATE_WORDS = 4;
 const uint SCALE = 0;
 const uint DONE = 1;
 const uint LARGEST = 2;
+const uint LONGEST = 3;
 
 // Lengths whose squares sums no longer tell apart from rounding are zero. Elements are scaled to the range of 1.
 const float LEAST_SQUARE = 1e-30;

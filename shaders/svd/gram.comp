@@ -1,4 +1,5 @@
-// Gram matrices of pairs of panels of working vectors: G[i][j] = wi·wj, in the layout that jacobi.comp takes them in.
+// Gram matrices of pairs of panels of working vectors: G[i][j] = wi·wj, in the layout that jacobi.comp takes them in; of
+// complex ones Σ conj(wi) wj, row i of vector j.
 //
 //   matrix       panel  0 1 2 3 …        round: which two meet (svd.glsl)
 //                         └─┼─┘          G     TILE × COLUMNS LANES a workgroup; only tiles that reach above the diagonal,
@@ -24,6 +25,12 @@ layout(constant_id = 1) const uint SIZE = 64;  // vectors of a pair of panels
 layout(constant_id = 2) const uint TILE = 16;  // rows of G; a panel holds whole ones
 layout(constant_id = 3) const uint COLUMNS = 1;  // of G, of an invocation
 
+#ifdef ELEMENT_COMPLEX
+const uint ELEMENT = 2;  // rows of an element
+#else
+const uint ELEMENT = 1;
+#endif
+const uint COLUMN = SIZE * ELEMENT;  // rows of a vector of G, in front of as many others
 const uint STEP = 8;  // of rows; there are a multiple of it
 const uint LANES = gl_WorkGroupSize.x;
 const uint WIDTH = LANES * COLUMNS;
@@ -51,10 +58,18 @@ void main() {
     uint j[COLUMNS];
     uint row_j[COLUMNS];
     float sums[TILE][COLUMNS];
+#ifdef ELEMENT_COMPLEX
+    float imaginary[TILE][COLUMNS];
+#endif
     [[unroll]] for (uint c = 0; c < COLUMNS; ++c) {
         j[c] = tile_column * WIDTH + c * LANES + gl_LocalInvocationID.x;
         row_j[c] = first[j[c] / (SIZE / 2)] + j[c] % (SIZE / 2) * rows;
-        [[unroll]] for (uint t = 0; t < TILE; ++t) sums[t][c] = 0.0;
+        [[unroll]] for (uint t = 0; t < TILE; ++t) {
+            sums[t][c] = 0.0;
+#ifdef ELEMENT_COMPLEX
+            imaginary[t][c] = 0.0;
+#endif
+        }
     }
     uint row = 0;
     do {
@@ -64,19 +79,33 @@ void main() {
         [[unroll]] for (uint t = 0; t < TILE; ++t) {
             [[unroll]] for (uint r = 0; r < STEP; ++r) {
                 const float y = uintBitsToFloat(load(WORK, rows_i + t * rows + row, r));
-                [[unroll]] for (uint c = 0; c < COLUMNS; ++c) sums[t][c] = fma(y, x[r][c], sums[t][c]);
+                [[unroll]] for (uint c = 0; c < COLUMNS; ++c) {
+                    sums[t][c] = fma(y, x[r][c], sums[t][c]);
+#ifdef ELEMENT_COMPLEX
+                    const float across = r % 2 == 0 ? x[r + 1][c] : -x[r - 1][c];
+                    imaginary[t][c] = fma(y, across, imaginary[t][c]);
+#endif
+                }
             }
         }
         row += STEP;
     } while (row < sum_rows);
 
     const uint pair = matrix * gl_NumWorkGroups.y + gl_WorkGroupID.y;
-    const uint to = vector_start(pair, 0, SIZE, 2 * SIZE, push.lanes);
+    const uint to = vector_start(pair, 0, SIZE, 2 * COLUMN, push.lanes);
     [[unroll]] for (uint t = 0; t < TILE; ++t) {
         [[unroll]] for (uint c = 0; c < COLUMNS; ++c) {
+            const uint k = i + t;
             const uint value = floatBitsToUint(sums[t][c]);
-            if (i + t <= j[c]) store(GRAMS, to, ((i + t) * 2 * SIZE + j[c]) * push.lanes, value);
-            if (i + t < j[c]) store(GRAMS, to, (j[c] * 2 * SIZE + i + t) * push.lanes, value);
+            const uint above = (j[c] * 2 * COLUMN + k * ELEMENT) * push.lanes;
+            const uint below = (k * 2 * COLUMN + j[c] * ELEMENT) * push.lanes;
+            if (k <= j[c]) store(GRAMS, to, above, value);
+            if (k < j[c]) store(GRAMS, to, below, value);
+#ifdef ELEMENT_COMPLEX
+            const float across = k < j[c] ? imaginary[t][c] : 0.0;
+            if (k <= j[c]) store(GRAMS, to, above + push.lanes, floatBitsToUint(across));
+            if (k < j[c]) store(GRAMS, to, below + push.lanes, floatBitsToUint(-across));
+#endif
         }
     }
 }

@@ -7,11 +7,12 @@
 //
 // The sums run over `dot_rows` rows; the rows behind them, if any, are turned along. With KEPT > 0 all rows, PARTS times
 // KEPT = dot_rows, stay in registers while j runs; 0: all stay in memory. The longer vector of a pair becomes the first
-// (de Rijk). A matrix is done after a sweep that found no cosine above `tolerance`. A dispatch is either whole sweeps (first = 0, last = vectors - 1)
-// or the vectors i in [first, last) of one.
-// GRAM: matrices are Gram matrices of pairs of panels, KEPT = vectors = dot_rows; the rows behind them begin as the unit
-// matrix and are written to ROTATIONS (pair, row, vector). MEASURES has the
-// largest cosine of each pair in this sweep; nothing is turned where it is `negligible`.
+// (de Rijk). A matrix is done after a sweep that found no cosine above `tolerance`. A dispatch is either whole sweeps
+// (first = 0, last = vectors - 1) or the vectors i in [first, last) of one.
+// GRAM: matrices are Gram matrices of pairs of panels, KEPT = dot_rows; vectors i meet those j from `other` on, and the
+// rows behind them begin as the unit matrix and are written to ROTATIONS (pair, row, vector). MEASURES has, of each pair in
+// this sweep, the largest cosine of two that meet, but for those below LEAST_TERM of the matrix's longest, and the longest
+// square; nothing is turned where all cosines are `negligible`.
 // Grid: groups of matrices from first_group on.
 #version 460
 #extension GL_GOOGLE_include_directive : require
@@ -22,7 +23,7 @@
     uint first, last, sweeps; \
     float tolerance, negligible; \
     uint first_group; \
-    uint pairs, fresh;
+    uint pairs, fresh, other;
 #define WORK 0
 #define STATE 1
 #define ROTATIONS 2
@@ -30,6 +31,7 @@
 #include "access.glsl"
 #include "real.glsl"
 #include "svd.glsl"
+#include "svd_turn.glsl"
 
 layout(local_size_x_id = 0) in;
 layout(constant_id = 1) const uint KEPT = 0;
@@ -55,93 +57,85 @@ float tolerance = push.tolerance;
 #define get(vector, row) load_real(WORK, AT(vector, row), lane)
 #define set(vector, row, value) store_real(WORK, AT(vector, row), lane, value)
 
-struct Sums {
-    REAL ii, jj, ij;
-};
-struct Turn {
-    REAL ii, ij, ji, jj;
-};
-
 Sums sums_of(uint i, uint j) {
-    Sums sums = Sums(REAL(0), REAL(0), REAL(0));
+    Sums sums = NO_SUMS;
     if (KEPT > 0) {
-        [[unroll]] for (uint r = 0; r < KEPT; ++r) {
+        [[unroll]] for (uint r = 0; r < KEPT; r += 2) {
             other[r] = get(j, r);
-            sums.ii = fma(pivot[r], pivot[r], sums.ii);
-            sums.jj = fma(other[r], other[r], sums.jj);
-            sums.ij = fma(pivot[r], other[r], sums.ij);
+            other[r + 1] = get(j, r + 1);
+            sums = with_rows(sums, pivot[r], pivot[r + 1], other[r], other[r + 1]);
         }
         [[unroll]] for (uint r = KEPT; r < HELD; ++r) other[r] = get(j, r);
         return sums;
     }
     uint start = 0;
     do {
-        [[unroll]] for (uint r = 0; r < STEP; ++r) {
-            const REAL x = get(i, start + r);
-            const REAL y = get(j, start + r);
-            sums.ii = fma(x, x, sums.ii);
-            sums.jj = fma(y, y, sums.jj);
-            sums.ij = fma(x, y, sums.ij);
-        }
+        [[unroll]] for (uint r = 0; r < STEP; r += 2)
+            sums = with_rows(sums, get(i, start + r), get(i, start + r + 1), get(j, start + r), get(j, start + r + 1));
         start += STEP;
     } while (start < dot_rows);
     return sums;
 }
 
-Turn turn_of(Sums sums) {
-    const bool live = min(sums.ii, sums.jj) > REAL(LEAST_SQUARE);
-    const REAL lengths = live ? sqrt(sums.ii) * sqrt(sums.jj) : REAL(1);
-    const REAL cosine = live ? abs(sums.ij) / lengths : REAL(0);
-    largest = max(largest, float(cosine));
-    const bool turns = cosine > REAL(LEAST_COSINE);
-    const REAL zeta = (sums.jj - sums.ii) / (turns ? REAL(2) * sums.ij : REAL(1));
-    const REAL tangent = (zeta < REAL(0) ? REAL(-1) : REAL(1)) / (abs(zeta) + sqrt(fma(zeta, zeta, REAL(1))));
-    const REAL square = fma(tangent, tangent, REAL(1));
-    // A step of Newton's makes up for divisions and roots that are not rounded well, so that lengths do not drift.
-    REAL c = REAL(1) / sqrt(square);
-    c = fma(REAL(0.5) * c, fma(-c * c, square, REAL(1)), c);
-    c = turns ? c : REAL(1);
-    const REAL s = turns ? c * tangent : REAL(0);
-    const bool swaps = sums.jj > sums.ii;
-    return Turn(swaps ? s : c, swaps ? c : -s, swaps ? -c : s, swaps ? s : c);
-}
-
 void turn(uint i, uint j, Turn by) {
-    [[unroll]] for (uint r = 0; r < HELD; ++r) {
+    [[unroll]] for (uint r = 0; r < HELD; r += 2) {
         const REAL x = pivot[r];
+        const REAL x2 = pivot[r + 1];
         const REAL y = other[r];
-        pivot[r] = fma(by.ij, y, by.ii * x);
-        set(j, r, fma(by.jj, y, by.ji * x));
+        const REAL y2 = other[r + 1];
+        pivot[r] = TURNED_X(by, x, y, y2);
+        pivot[r + 1] = TURNED_X2(by, x2, y, y2);
+        set(j, r, TURNED_Y(by, x, y, y2));
+        set(j, r + 1, TURNED_Y2(by, x2, y, y2));
     }
     if (KEPT > 0) return;
     uint start = 0;
     do {
-        [[unroll]] for (uint r = 0; r < STEP; ++r) {
+        [[unroll]] for (uint r = 0; r < STEP; r += 2) {
             const REAL x = get(i, start + r);
+            const REAL x2 = get(i, start + r + 1);
             const REAL y = get(j, start + r);
-            set(i, start + r, fma(by.ij, y, by.ii * x));
-            set(j, start + r, fma(by.jj, y, by.ji * x));
+            const REAL y2 = get(j, start + r + 1);
+            set(i, start + r, TURNED_X(by, x, y, y2));
+            set(i, start + r + 1, TURNED_X2(by, x2, y, y2));
+            set(j, start + r, TURNED_Y(by, x, y, y2));
+            set(j, start + r + 1, TURNED_Y2(by, x2, y, y2));
         }
         start += STEP;
     } while (start < rows);
 }
 
-// The largest cosine of a pair of panels, and the unit matrix behind its Gram matrix.
-float begin_gram(uint end) {
-    REAL most = REAL(0);
+#define diagonal(i) get(i, (i) * ELEMENT_ROWS)
+#ifdef ELEMENT_COMPLEX
+#define magnitude(j, i) length(vec2(get(j, (i) * 2), get(j, (i) * 2 + 1)))
+#else
+#define magnitude(j, i) abs(get(j, i))
+#endif
+
+struct Measured {
+    float all, counted;  // the largest cosine of two vectors that meet, and of two that are longer than `least`
+    float longest;       // the longest square
+};
+
+// What a pair of panels begins with; behind its Gram matrix, the unit matrix.
+Measured begin_gram(uint end, float least) {
+    Measured found = Measured(0.0, 0.0, 0.0);
     uint j = 0;
     do {
-        const REAL jj = get(j, j);
+        const REAL jj = diagonal(j);
+        found.longest = max(found.longest, float(jj));
         uint i = 0;
         do {
-            const REAL ii = get(i, i);
-            const bool live = i != j && min(ii, jj) > REAL(LEAST_SQUARE);
-            const REAL lengths = live ? sqrt(ii) * sqrt(jj) : REAL(1);
-            most = max(most, live ? abs(get(j, i)) / lengths : REAL(0));
-            set(j, dot_rows + i, i == j ? REAL(1) : REAL(0));
+            const REAL ii = diagonal(i);
+            const bool live = min(ii, jj) > REAL(LEAST_SQUARE) && i < push.last && j >= max(i + 1, push.other);
+            const float cosine = live ? float(magnitude(j, i) / (sqrt(ii) * sqrt(jj))) : 0.0;
+            found.all = max(found.all, cosine);
+            found.counted = max(found.counted, float(min(ii, jj)) > least ? cosine : 0.0);
+            [[unroll]] for (uint r = 0; r < ELEMENT_ROWS; ++r)
+                set(j, dot_rows + i * ELEMENT_ROWS + r, i == j && r == 0 ? REAL(1) : REAL(0));
         } while (++i < end);
     } while (++j < end);
-    return float(most);
+    return found;
 }
 
 void main() {
@@ -153,24 +147,27 @@ void main() {
     // Of a matrix that is done nobody reads the rotations.
     const uint reach = done ? 1 : vectors;
     if (GRAM) {
-        const float measured = begin_gram(reach);
-        const float before = push.fresh != 0 ? 0.0 : uintBitsToFloat(load(MEASURES, 0u, matrix));
-        store(MEASURES, 0u, matrix, floatBitsToUint(done ? 0.0 : max(measured, before)));
-        done = done || !(measured > push.negligible);
+        const float least = LEAST_TERM * LEAST_TERM * uintBitsToFloat(load(STATE, 0u, state + LONGEST));
+        const Measured found = begin_gram(reach, least);
+        const vec2 before = uintBitsToFloat(load_pair(MEASURES, 0u, 2 * matrix));
+        const vec2 now = max(vec2(found.counted, found.longest), push.fresh != 0 ? vec2(0.0) : before);
+        store_pair(MEASURES, 0u, 2 * matrix, floatBitsToUint(done ? vec2(0.0) : now));
+        done = done || !(found.all > push.negligible);
     }
     const bool was_done = done;
     const uint first = push.first;
     const uint last = push.last;
     const uint sweeps = push.sweeps;
+    const uint other_first = push.other;
     uint sweep = 0;
     while (sweep < sweeps && !done) {
         largest = first == 0 ? 0.0 : largest;
         uint i = first;
         do {
             [[unroll]] for (uint r = 0; r < HELD; ++r) pivot[r] = get(i, r);
-            uint j = i + 1;
+            uint j = max(i + 1, other_first);
             do {
-                turn(i, j, turn_of(sums_of(i, j)));
+                turn(i, j, turn_of(sums_of(i, j), largest));
                 ++j;
             } while (j < vectors);
             [[unroll]] for (uint r = 0; r < HELD; ++r) set(i, r, pivot[r]);
@@ -180,12 +177,14 @@ void main() {
         ++sweep;
     }
     if (GRAM) {
+        const uint to = matrix * vectors * vectors * ELEMENT_ROWS;
         uint j = 0;
         do {
             uint i = 0;
             do {
-                store(ROTATIONS, 0u, (matrix * vectors + i) * vectors + j,
-                      floatBitsToUint(float(get(j, dot_rows + i))));
+                [[unroll]] for (uint r = 0; r < ELEMENT_ROWS; ++r)
+                    store(ROTATIONS, 0u, to + (i * vectors + j) * ELEMENT_ROWS + r,
+                          floatBitsToUint(float(get(j, dot_rows + i * ELEMENT_ROWS + r))));
             } while (++i < reach);
         } while (++j < reach);
     } else if (!was_done) {

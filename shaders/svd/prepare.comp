@@ -3,8 +3,9 @@
 //
 //   rows     0 … extent-1   A's elements          a workgroup is a matrix: its lanes find the largest magnitude,
 //            …              0                     then write its vectors
-//            identity …     1 where row - identity = vector
+//            identity …     1 where row - identity = vector, or twice that of complex matrices
 //
+// A is f32, f16, bf16 or, of type f32 with is_complex = 1, complex: its strides are then of reals, and so are extent and rows.
 // A matrix with NaN or infinities becomes zero and is done; so do the matrices from `batch` on, of which those up to
 // `filled` fill up the last group of vectors and the others have a state alone.
 // Grid: matrices and fillers. Called for every decomposition.
@@ -15,7 +16,7 @@
     uint inner, batch, filled; \
     uint a_outer, a_inner, a_vector, a_row; \
     uint count, extent; \
-    uint vectors, rows, lanes, identity;
+    uint vectors, rows, lanes, identity, is_complex;
 #define A 0
 #define WORK 1
 #define STATE 2
@@ -38,6 +39,8 @@ uvec2 place_of(uint element, uint vectors, uint rows) {
                                        : uvec2(element % vectors, element / vectors);
 }
 
+uint row_of_a(uint row) { return (row >> push.is_complex) * push.a_row + (row & push.is_complex); }
+
 void main() {
     const uint lane = gl_LocalInvocationID.x;
     const uint matrix = gl_WorkGroupID.x;
@@ -50,7 +53,7 @@ void main() {
     uint start = 0;
     do {
         const uvec2 at = place_of(min(start + lane, elements - 1), push.count, push.extent);
-        const float value = load_float(A, in_type, from, at.x * push.a_vector + at.y * push.a_row);
+        const float value = load_float(A, in_type, from, at.x * push.a_vector + row_of_a(at.y));
         largest = max(largest, floatBitsToUint(value) & 0x7fffffffu);
         start += LANES;
     } while (start < elements);
@@ -75,9 +78,9 @@ void main() {
         const uint element = start + lane;
         const uvec2 at = place_of(min(element, words - 1), push.vectors, push.rows);
         const uvec2 known = min(at, uvec2(push.count, push.extent) - 1);
-        const float value = load_float(A, in_type, from, known.x * push.a_vector + known.y * push.a_row);
+        const float value = load_float(A, in_type, from, known.x * push.a_vector + row_of_a(known.y));
         const bool inside = at == known && !zero;
-        const float other = push.identity > 0 && at.y == push.identity + at.x ? 1.0 : 0.0;
+        const float other = push.identity > 0 && at.y == push.identity + (at.x << push.is_complex) ? 1.0 : 0.0;
         const uint bits = inside ? floatBitsToUint(value * scale) : floatBitsToUint(other);
         if (element < words && matrix < push.filled) store(WORK, first, (at.x * push.rows + at.y) * push.lanes, bits);
         start += LANES;
@@ -87,5 +90,6 @@ void main() {
         store(STATE, to, SCALE, finite ? floatBitsToUint(scale) : 0x7fc00000u);
         store(STATE, to, DONE, zero ? 1u : 0u);
         store(STATE, to, LARGEST, 0u);
+        store(STATE, to, LONGEST, 0u);
     }
 }

@@ -5,6 +5,7 @@
 //   c c c c …                   │
 //   │ Σ over the rows of û      û: the same for all lanes
 //
+// Of complex blocks it is conj(û) that is multiplied; strides, extent and width then count reals (vectors.comp).
 // Terms from `kept` on and those of no length (LEAST_TERM) are zero. NaN for a block that holds NaN or infinities.
 // Grid: (ceil(width / LANES), ceil(terms / TILE), blocks). svd_terms.glsl has the places.
 #version 460
@@ -15,7 +16,7 @@
     uint a_outer, a_inner, a_row, a_element; \
     uint extent, width, vectors, rows, lanes; \
     uint inner, first_outer, first_inner, q, l, kept; \
-    uint out_outer, out_inner, out_term, out_element;
+    uint out_outer, out_inner, out_term, out_element, is_complex;
 #define A 0
 #define WORK 1
 #define ORDER 2
@@ -38,7 +39,7 @@ layout(constant_id = 4) const uint TILE = 8;
 uint lanes = push.lanes;
 uint extent = push.extent;
 uint a_row = push.a_row;
-uint a_element = push.a_element;
+uint is_complex = push.is_complex;
 
 void main() {
     const uint matrix = gl_WorkGroupID.z;
@@ -46,6 +47,7 @@ void main() {
     const Terms terms = terms_of(matrix);
     const uint element = min(gl_GlobalInvocationID.x, push.width - 1);
     const uint a = matrix / push.inner * push.a_outer + matrix % push.inner * push.a_inner;
+    const uint a_element = (element >> is_complex) * push.a_element;
     const uint entries = matrix * push.kept * 4;
     const float scale = uintBitsToFloat(load(ORDER, entries, 2u));
     const bool bad = (floatBitsToUint(scale) & 0x7f800000u) == 0x7f800000u;
@@ -61,12 +63,16 @@ void main() {
     }
     uint row = 0;
     do {
-        const float x = scale * load_float(A, in_type, a, row * a_row + element * a_element);
+        // Of conj(û)·x the real part is Re Re + Im Im and the other one Re Im - Im Re.
+        const uint across = (row ^ element) & is_complex;
+        const float sign = scale * (1.0 - 2.0 * float(row & element & is_complex));
+        const float x = sign * load_float(A, in_type, a, (row >> is_complex) * a_row + a_element + across);
         [[unroll]] for (uint t = 0; t < TILE; ++t)
             sums[t] = fma(uintBitsToFloat(load(WORK, from[t] + row * lanes, 0u)), x, sums[t]);
         ++row;
     } while (row < extent);
 
+    const uint to = (element >> is_complex) * push.out_element + (element & is_complex);
     [[unroll]] for (uint t = 0; t < TILE; ++t) {
         const uint term = first + t;
         const float norm = uintBitsToFloat(load(ORDER, entries, 4 * min(term, push.kept - 1) + 1));
@@ -75,6 +81,6 @@ void main() {
         const float value = sums[t] / (length * sqrt(length)) / sqrt(scale);
         const float result = bad ? uintBitsToFloat(0x7fc00000u) : term < push.kept && norm > least ? value : 0.0;
         if (gl_GlobalInvocationID.x < push.width && term < terms.count)
-            store_float(OUT, out_type, terms.start, term * terms.step + element * push.out_element, result);
+            store_float(OUT, out_type, terms.start, term * terms.step + to, result);
     }
 }

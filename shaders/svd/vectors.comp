@@ -4,7 +4,8 @@
 //                             FORM 1: w                    those of the other side, which turned along
 //                             FORM 2: w / σ' · √σ          that side of a projection's factors
 //
-// A vector of length zero is zero, in a projection one of LEAST_TERM of the longest too. NaN for a matrix that holds NaN
+// Complex ones have real and imaginary parts as neighbours, in w and in out, and extent and strides count reals; conjugates
+// = 1 exchanges the latter's sign. A vector of length zero is zero, in a projection one of LEAST_TERM of the longest too. NaN for a matrix that holds NaN
 // or infinities. Grid: (ceil(extent / LANES), terms, matrices). Called for decompositions and projections.
 #version 460
 #extension GL_GOOGLE_include_directive : require
@@ -12,7 +13,8 @@
 #define PUSH_FIELDS \
     uint extent, first_row, vectors, rows, lanes; \
     uint inner, first_outer, first_inner, q, l, kept; \
-    uint out_outer, out_inner, out_term, out_element;
+    uint out_outer, out_inner, out_term, out_element; \
+    uint is_complex, conjugates;
 #define WORK 0
 #define ORDER 1
 #define OUT 2
@@ -42,11 +44,14 @@ void main() {
     const bool kept = term < push.kept && (FORM == 1 || norm > least);
 
     const float length = norm > 0.0 ? norm : 1.0;
-    const float factor = FORM == 0 ? 1.0 / length : FORM == 1 ? 1.0 : 1.0 / (sqrt(length) * sqrt(scale));
     const uint element = min(gl_GlobalInvocationID.x, push.extent - 1);
+    const float sign = 1.0 - 2.0 * float(element & push.conjugates);
+    const float factor = sign * (FORM == 0 ? 1.0 / length : FORM == 1 ? 1.0 : 1.0 / (sqrt(length) * sqrt(scale)));
     const uint from = vector_start(matrix, vector, push.vectors, push.rows, push.lanes);
     const float value = uintBitsToFloat(load(WORK, from, (push.first_row + element) * push.lanes));
     const float result = bad ? uintBitsToFloat(0x7fc00000u) : kept ? value * factor : 0.0;
     if (gl_GlobalInvocationID.x < push.extent && term < terms.count)
-        store_float(OUT, out_type, terms.start, term * terms.step + element * push.out_element, result);
+        store_float(OUT, out_type, terms.start,
+                    term * terms.step + (element >> push.is_complex) * push.out_element + (element & push.is_complex),
+                    result);
 }

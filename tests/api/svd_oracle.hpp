@@ -4,6 +4,7 @@
 
 #include <danaus/danaus.hpp>
 
+#include <complex>
 #include <cstddef>
 #include <span>
 #include <vector>
@@ -13,19 +14,24 @@ namespace danaus::test {
 /// The singular values of a row-major rows × cols matrix, descending.
 [[nodiscard]] std::vector<double> singular_values(std::span<const double> a, std::size_t rows,
                                                   std::size_t cols);
+[[nodiscard]] std::vector<double> singular_values(std::span<const std::complex<double>> a, std::size_t rows,
+                                                  std::size_t cols);
 
 /// How far u (rows, rho), sigma (rho), v (cols, rho) are from a decomposition of `a`, in parts of its largest
 /// singular value, or of 1 for orthogonality. NaN where anything is NaN.
 struct SvdErrors {
     double values = 0;   ///< of the singular values
-    double product = 0;  ///< u · diag(sigma) · vᵀ − a, in the Frobenius norm
+    double product = 0;  ///< u · diag(sigma) · vᴴ − a, in the Frobenius norm
     double long_side =
-        0;  ///< largest element of qᵀq − 1, q the vectors of the longer side whose sigma is not tiny
+        0;  ///< largest element of qᴴq − 1, q the vectors of the longer side whose sigma is not tiny
     double short_side = 0;  ///< of the shorter side, all of them
     bool descending = true;
 };
 [[nodiscard]] SvdErrors svd_errors(std::span<const double> a, std::size_t rows, std::size_t cols,
                                    std::span<const float> u, std::span<const float> sigma,
                                    std::span<const float> v);
+[[nodiscard]] SvdErrors svd_errors(std::span<const std::complex<double>> a, std::size_t rows,
+                                   std::size_t cols, std::span<const std::complex<float>> u,
+                                   std::span<const float> sigma, std::span<const std::complex<float>> v);
 
 }  // namespace danaus::test

@@ -1,6 +1,7 @@
 // The short suite's part for decompositions and projections.
 #include "reference/monarch.hpp"
 #include "short/short.hpp"
+#include "support/complex.hpp"
 
 #include <functional>
 
@@ -55,6 +56,28 @@ TEST_F(ShortProjection, Decomposes) {
     expect_decomposed(stream, svd(witness, a.tensor), a.matrix);
     if (test::device().capabilities().shader_float64)
         expect_decomposed(stream, svd(witness, a.tensor, {.arithmetic = Arithmetic::f64}), a.matrix);
+}
+
+// Rotated in registers, in panels and in f64.
+TEST_F(ShortProjection, DecomposesComplexMatrices) {
+    const auto expect_complex = [&](std::size_t rows, std::size_t cols, const SvdOptions& options = {}) {
+        const auto a = test::complex_values(rows * cols, 43);
+        const Tensor dense = upload(stream, a, {rows, cols});
+        if (too_small_for_svd()) return expect_refused([&] { static_cast<void>(svd(witness, dense)); });
+        const Svd out = svd(witness, dense, options);
+        const auto u = download_complex(stream, out.u), v = download_complex(stream, out.v);
+        const auto sigma = download(stream, out.sigma);
+        const std::size_t rho = sigma.size();
+        std::vector<reference::Complex> product(a.size());
+        for (std::size_t i = 0; i < a.size(); ++i)
+            for (std::size_t t = 0; t < rho; ++t)
+                product[i] += reference::Complex(u[i / cols * rho + t]) * static_cast<double>(sigma[t]) *
+                              std::conj(reference::Complex(v[i % cols * rho + t]));
+        EXPECT_EQ(reference::first_mismatch(test::flat(product), test::flat(a), 1e-5, 1e-5), "");
+    };
+    expect_complex(3, 4);
+    expect_complex(33, 2);
+    if (test::device().capabilities().shader_float64) expect_complex(3, 4, {.arithmetic = Arithmetic::f64});
 }
 
 }  // namespace

@@ -16,7 +16,8 @@ struct MonarchShape {
 
 struct ProjectionOptions {
     OutputOrder order = OutputOrder::interleaved;  ///< of the result: of the dense matrix's rows
-    /// Of the factors that project() makes; f32 where the dense matrix shall keep its precision.
+    /// Of the factors that project() makes of a real matrix; f32 where it shall keep its precision. Those of
+    /// a complex one are complex64, which is all that may stand here for it beside f32.
     DataType type = DataType::f32;
     SvdOptions svd;
 };
@@ -37,10 +38,15 @@ struct Projection {
 ///
 /// so that block (K, L) is any matrix of a rank up to the number of such Q_t: q / l, or, where l does not
 /// divide q, either neighbour of it. The nearest is the truncated singular value decomposition (svd.hpp), and
-/// both factors take the root of σ. Terms past min(s, p), and those with σ below 2^-20 of
+/// both factors take the root of σ: of a block Σ_t u_t σ_t v_tᴴ
+///
+///   w2[L, S, R_t] = √σ_t · u_t[S]      w1[K, Q_t, c] = √σ_t · conj(v_t[c])
+///
+/// Terms past min(s, p), and those with σ below 2^-20 of
 /// the block's largest, are zero in both factors.
 ///
 ///   dense  f32, f16 or bf16, any strides → w1, w2 of `type`, contiguous
+///   dense  complex64                     → w1, w2 complex64
 ///
 /// Precision, in f32: ‖A − M‖ of a block is within 1.0002 of the optimum where that is above 1.5e-5 of ‖A‖ of
 /// the block; below 2^-20 of a block's longest σ terms count as zero, and `error` has them.

@@ -21,28 +21,31 @@ struct SvdOptions {
     /// 0 and finite. That sweep still rotated them, so that what is left is mostly of the order of its
     /// square. 0: what rounding lets be reached, ε √max(16, length) in f32, ε = 2^-23, and 2^-36 in f64;
     /// project() in f32 takes 2^-11.
-    /// Nothing tells of matrices that have not converged when sweeps run out. Of those with a longer side
-    /// than 64 whose ranks are deficient, or whose singular values reach below some 1e-6 of the largest, the
-    /// small ones do not settle: they take all sweeps, and are only as exact as svd() says of small sigma.
+    /// Nothing tells of matrices that have not converged when sweeps run out. In panels (svd()) vectors
+    /// shorter than 2^-20 of the longest are rotated until the others have converged, and are not waited for:
+    /// eight roundings of the longest one are as long, and noise has no angles that settle.
     float tolerance = 0.0f;
 };
 
-/// A = u · diag(sigma) · vᵀ, with rho = min(m, n) terms, f32.
+/// A = u · diag(sigma) · vᴴ, with rho = min(m, n) terms: A[i, j] = Σ_t u[i, t] · sigma[t] · conj(v[j, t]).
+/// f32, u and v of complex matrices complex64.
 struct Svd {
     Tensor u;      ///< (…, m, rho)
-    Tensor sigma;  ///< (…, rho), descending
+    Tensor sigma;  ///< (…, rho), f32, descending
     Tensor v;      ///< (…, n, rho)
 };
 
-/// The thin singular value decomposition of every matrix of a (…, m, n): f32, f16 or bf16, ranks 2 to 4, any
-/// strides, m and n.
+/// The thin singular value decomposition of every matrix of a (…, m, n): f32, f16, bf16 or complex64, ranks 2
+/// to 4, any strides, m and n.
 ///
 /// One-sided Jacobi (Hestenes 1958; de Rijk's order of pairs, SIAM J. Sci. Stat. Comput. 10, 1989): plane
 /// rotations make the columns (or the rows, whichever there are fewer of) orthogonal; their lengths are then
-/// sigma. Matrices with a longer side than 64 rotate panels of columns at a time, by the eigenvectors of
-/// their Gram matrices (f32 only; in f64 they rotate pair by pair, which takes long). Every matrix is scaled
-/// by a power of two first, so that squares neither overflow nor vanish; subnormal elements may count as
-/// zero. Each run gives the same bits.
+/// sigma. Matrices with a longer side than 64, complex ones than 32, rotate panels of columns at a time, by
+/// the eigenvectors of their Gram matrices (f32 only; in f64 they rotate pair by pair, which takes long).
+/// Complex vectors are rotated by real angles after one of each two was turned by the phase of their product,
+/// which takes about four times as long as a real matrix. Every matrix is scaled by a power of two first, so
+/// that squares neither overflow nor vanish; subnormal elements may count as zero. Each run gives the same
+/// bits.
 ///
 /// The singular vectors of the shorter side are orthonormal whatever sigma is. Those of the longer side
 /// (of u for m >= n, else of v; either for m = n) are zero where sigma is zero, as all of them are for a zero
@@ -53,7 +56,7 @@ struct Svd {
 /// Nothing is recorded for an empty batch or rho = 0. Throws Error(invalid_argument) naming the argument that
 /// does not fit, Error(unsupported) for arithmetic that the device lacks and for matrices past its limits.
 [[nodiscard]] DANAUS_EXPORT Svd svd(Recorder& recorder, const Tensor& a, const SvdOptions& options = {});
-/// The same into `out`, f32, of the shapes above and any strides, apart from each other and from `a`.
+/// The same into `out`, of the types and shapes above and any strides, apart from each other and from `a`.
 DANAUS_EXPORT void svd_into(Recorder& recorder, const Svd& out, const Tensor& a,
                             const SvdOptions& options = {});
 
