@@ -4,7 +4,7 @@
 Keeps it as bench/results/DRIVER-VERSION.json, draws docs/plots/, and rewrites the marked part of the page, which has no
 figure that was typed by hand. For runs on a quiet machine, and without changes that are not committed.
 Runs of --suite grid are kept as DRIVER-VERSION-grid.json and have a part of their own. Several results are parts of one
-run, of the same build on the same device.
+run, of the same build on the same device. Those of danaus-bench-vkfft are kept as DRIVER-VERSION-vkfft.json.
 publish.py --check [PAGE.md]: fails unless the page is what would be made of the runs that it names.
 """
 import json
@@ -18,10 +18,10 @@ from runs import Run, median, read, together
 ROOT = os.path.dirname(os.path.dirname(os.path.realpath(__file__)))
 PEERS = os.path.join(ROOT, "bench", "results", "peers", "ggml-vulkan.json")
 PAGE = os.path.join(ROOT, "docs", "performance.md")
-# A part of the page: "run" or "grid", and the result that it was made of ("none": nothing was published).
+# A part of the page: "run", "grid" or "vkfft", and the result that it was made of ("none": nothing was published).
 BEGIN = "<!-- begin {part}: made by bench/publish.py of {result}, do not edit -->\n"
 END = "<!-- end -->\n"
-PLOTS = {"run": ("roofline.svg", "speedup.svg", "growth.svg"), "grid": ("monarch.svg",)}
+PLOTS = {"run": ("roofline.svg", "speedup.svg", "growth.svg"), "grid": ("monarch.svg",), "vkfft": ()}
 GROUPS = (  # tag, heading, what it shows
     ("square", "Squares", "Products n × n × n."),
     ("gpt2", "GPT-2 small: 768 → 768 and 768 → 3072, 4 blocks of q = 192", "384 tokens, and one."),
@@ -60,7 +60,8 @@ def origin(run):
     return (f"{head['device']} ({head['driver']}), on {head['cpu']['threads']} threads of {head['cpu']['name']}, "
             f"{head['date'][:10]}, revision {head['git']}, load {head['cpu']['load_average']:.1f} at the start; "
             f"{head['openblas'] or 'no OpenBLAS'}.\n\n"
-            f"Roofs of {'the first of its ' + str(parts) + ' parts' if parts else 'that run'}: {run.rates['copy_gb_per_s']:.1f} GB/s by our own copy, "
+            f"Roofs of {f'the first of its {parts} parts' if parts else 'that run'}: "
+            f"{run.rates['copy_gb_per_s']:.1f} GB/s by our own copy, "
             f"{run.rates['driver_copy_gb_per_s']:.1f} GB/s by the driver's, {run.peak:.1f} GFLOP/s of multiply-adds, "
             f"{run.rates['launch_ns'] / 1e3:.0f} µs for a dispatch that does nothing.\n\n")
 
@@ -121,6 +122,29 @@ def peers(run):
                           f"{case['ratio']:.1f} |\n" for case in found["cases"]) + "\n"
 
 
+def transforms(found):
+    """What danaus-bench-vkfft found."""
+    text = (f"{found['device']} ({found['driver']}), {found['cpu']['threads']} threads of {found['cpu']['name']}, "
+            f"{found['date'][:10]}, revision {found['git']}, load {found['cpu']['load_average']:.1f} at the start; "
+            f"VkFFT {found['version']}, sines {found['sines']}.\n\n"
+            "| transforms × points | Danaus | VkFFT | FFTW, one thread | × VkFFT | × FFTW | error | its error |\n"
+            "| --- | --: | --: | --: | --: | --: | --: | --: |\n")
+    for case in found["cases"]:
+        own, peer, fftw = case["danaus"], case["vkfft"], case["fftw"]
+        cells = [f"{case['shape']['tokens']} × {case['shape']['n']}", time_of(own), time_of(peer),
+                 time_of(fftw) if fftw else "–", f"{case['ratio']:.3f}", f"{fftw['ratio']:.4f}" if fftw else "–",
+                 f"{own['error']:.0e}", f"{peer['error']:.0e}"]
+        text += "| " + " | ".join(cells) + " |\n"
+    return text + "\n"
+
+
+def load(path):
+    """A result of danaus-bench or of danaus-bench-vkfft."""
+    with open(path, encoding="utf-8") as file:
+        found = json.load(file)
+    return found if found.get("peer") == "VkFFT" else read(path)
+
+
 def split(page, part):
     """The page around a marked part, and the result that this names."""
     with open(page, encoding="utf-8") as file:
@@ -132,27 +156,30 @@ def split(page, part):
     return text[:begin.start()], begin.group(1), text[begin.end():end], text[end:]
 
 
-def made(run, part, folder):
+def made(result, part, folder):
+    if part == "vkfft":
+        return "\n" + transforms(result)
     plots = [name for name in PLOTS[part] if os.path.exists(os.path.join(folder, name))]
-    return "\n" + (grid_tables if part == "grid" else tables)(run, plots)
+    return "\n" + (grid_tables if part == "grid" else tables)(Run(result), plots)
 
 
 def publish(results, page):
-    run = Run(together(results))
-    part = "grid" if run.json["options"]["suite"] == "grid" else "run"
-    words = run.json["driver"].split()
+    result = load(results[0]) if len(results) == 1 else together(results)
+    part = "vkfft" if result.get("peer") == "VkFFT" else "grid" if result["options"]["suite"] == "grid" else "run"
+    words = result["driver"].split()
     version = next((found.group() for word in words if (found := re.match(r"\d+(\.\d+)+", word))), "")
-    name = re.sub(r"[^\w.]+", "-", f"{words[0]}-{version}" if version else run.json["driver"]).strip("-")
-    kept = os.path.join("bench", "results", f"{name}{'-grid' if part == 'grid' else ''}.json")
+    name = re.sub(r"[^\w.]+", "-", f"{words[0]}-{version}" if version else result["driver"]).strip("-")
+    kept = os.path.join("bench", "results", f"{name}{'' if part == 'run' else '-' + part}.json")
     with open(os.path.join(ROOT, kept), "w", encoding="utf-8") as target:
-        json.dump(run.json, target, ensure_ascii=False, indent=2)
+        json.dump(result, target, ensure_ascii=False, indent=2)
         target.write("\n")
     folder = os.path.join(os.path.dirname(page), "plots")
-    for problem in plot.draw(run, folder, PLOTS[part]):
-        print(f"publish: {problem}")
+    if PLOTS[part]:
+        for problem in plot.draw(Run(result), folder, PLOTS[part]):
+            print(f"publish: {problem}")
     before, _, _, after = split(page, part)
     with open(page, "w", encoding="utf-8") as file:
-        file.write(before + BEGIN.format(part=part, result=kept) + made(run, part, folder) + after)
+        file.write(before + BEGIN.format(part=part, result=kept) + made(result, part, folder) + after)
     print(f"published: {kept}, {folder}, {page}")
 
 
@@ -161,7 +188,7 @@ def check(page):
         _, name, text, _ = split(page, part)
         if name == "none":
             continue
-        if text != made(Run(read(os.path.join(ROOT, name))), part, os.path.join(os.path.dirname(page), "plots")):
+        if text != made(load(os.path.join(ROOT, name)), part, os.path.join(os.path.dirname(page), "plots")):
             raise ValueError(f"{page} is not what bench/publish.py makes of {name}: run it again")
 
 
