@@ -155,7 +155,8 @@ void add_vector_sparse(Catalogue& catalogue, DataType type) {
                                             }});
 }
 
-// What cost grows with: tokens, features (with the square root's power of two of blocks), and blocks.
+// What cost grows with: tokens, features and blocks; Monarch multiplies of the latter two are some of
+// add_grid's.
 void add_sweeps(Catalogue& catalogue) {
     constexpr DataType type = DataType::f32;
     for (std::uint64_t tokens = 1; tokens <= 65536; tokens *= 4) {
@@ -164,18 +165,11 @@ void add_sweeps(Catalogue& catalogue) {
         catalogue.monarch(tags, type, {tokens, 1024, 1024, 32});
         catalogue.sparse24(tags, type, {tokens, 1024, 1024});
     }
-    for (std::uint64_t n = 256, blocks = 16; n <= 16384; n *= 2) {
-        const Tags tags = with(n <= 4096 ? with(quick, "sweep") : sweep, "features");
+    for (std::uint64_t n = 256; n <= 16384; n *= 2) {
+        Tags tags = with(n <= 4096 ? with(quick, "sweep") : sweep, "features");
+        if (n >= 512 && n <= 4096) tags = with(tags, "blocks");
         catalogue.dense(tags, type, {64, n, n});
-        catalogue.monarch(tags, type, {64, n, n, blocks});
         catalogue.sparse24(tags, type, {64, n, n});
-        if (blocks * blocks < 2 * n) blocks *= 2;
-    }
-    for (const std::uint64_t n : {512u, 1024u, 2048u, 4096u}) {
-        const Tags tags = with(with(quick, "sweep"), "blocks");
-        catalogue.dense(tags, type, {256, n, n});
-        catalogue.sparse24(tags, type, {256, n, n});
-        for (const std::uint64_t blocks : {4u, 16u, 64u}) catalogue.monarch(tags, type, {256u, n, n, blocks});
     }
 }
 
@@ -196,6 +190,7 @@ std::vector<Case> all_cases() {
         add_gated(catalogue, type);
         add_layers(catalogue, type);
         add_chains(catalogue, type);
+        add_grid(catalogue, type);
         add_sparse24(catalogue, type);
         add_feed_forward(catalogue, type);
         add_vector_sparse(catalogue, type);

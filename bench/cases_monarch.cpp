@@ -108,4 +108,29 @@ void add_projections(Catalogue& catalogue) {
     add(full, 4096, 4);
 }
 
+// Squares of n features by 2 to n / 16 blocks, with one token and with many, each beside separate permutation
+// passes, and the dense multiply of the same n.
+void add_grid(Catalogue& catalogue, DataType type) {
+    constexpr std::uint64_t many = 64;  // 256 tokens take a CPU more than a second with 16384 features
+    const bool f32 = type == DataType::f32;
+    for (std::uint64_t n = 256; n <= (f32 ? 16384 : 4096); n *= 2)
+        for (const std::uint64_t tokens : {std::uint64_t{1}, many}) {
+            catalogue.dense({"grid"}, type, {tokens, n, n});
+            for (std::uint64_t blocks = 2; blocks <= n / 16; blocks *= 2) {
+                Tags tags{"grid"};
+                // What cost grows with (add_sweeps): features, with the square root's power of two of blocks,
+                // and blocks.
+                if (f32 && tokens == many) {
+                    const bool root = blocks * blocks >= n && blocks * blocks < 4 * n;
+                    const bool some = n >= 512 && n <= 4096 && (blocks == 4 || blocks == 16 || blocks == 64);
+                    if (root) tags.insert(tags.end(), {"sweep", "features"});
+                    if (some) tags.insert(tags.end(), {"sweep", "blocks"});
+                    if (n <= 4096 && (root || some)) tags.insert(tags.end(), quick.begin(), quick.end());
+                }
+                catalogue.multiply(tags, "monarch_beside_passes", monarch_beside_passes, type, Verb::forward,
+                                   {tokens, n, n, blocks});
+            }
+        }
+}
+
 }  // namespace danaus::bench

@@ -72,5 +72,6 @@ void add_layers(Catalogue& catalogue, DataType type);
 void add_chains(Catalogue& catalogue, DataType type);
 void add_complex(Catalogue& catalogue);
 void add_projections(Catalogue& catalogue);
+void add_grid(Catalogue& catalogue, DataType type);
 
 }  // namespace danaus::bench

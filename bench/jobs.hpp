@@ -23,6 +23,8 @@ struct Sizes {
 /// factors without any, each block's features side by side.
 [[nodiscard]] Job monarch_beside_blocks(Stream& stream, DataType type, const Sizes& sizes, Verb verb);
 [[nodiscard]] Job monarch_blocked_beside_blocks(Stream& stream, DataType type, const Sizes& sizes, Verb verb);
+/// Forward beside the two block-diagonal multiplies with a permutation pass behind each (jobs_passes.cpp).
+[[nodiscard]] Job monarch_beside_passes(Stream& stream, DataType type, const Sizes& sizes, Verb verb);
 [[nodiscard]] Job monarch_backward(Stream& stream, DataType type, const Sizes& sizes);
 /// Forward by a chain of as many factors as sizes.in, which is sizes.out, has of `radix`, in turns with a
 /// dense matrix or with a Monarch matrix of sizes.blocks blocks (jobs_chain.cpp).

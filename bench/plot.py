@@ -4,6 +4,7 @@
     roofline.svg   every multiply between the device's roofs, which the same run measured
     speedup.svg    Monarch and 2:4 multiplies against the dense multiply of the library and that of OpenBLAS
     growth.svg     how time grows with tokens and with features
+    monarch.svg    Monarch against dense and against separate permutation passes, by features and blocks (--suite grid)
 
 A plot whose cases the run does not have is left out, and named. Without gnuplot: says so, exit status 0.
 """
@@ -12,14 +13,15 @@ import shutil
 import subprocess
 import sys
 
-from runs import Run, median
+from runs import Run, median, read
 
 OPERATIONS = {"matmul": ("dense", "#4c566a"), "block_diagonal": ("block-diagonal", "#d08700"),
               "monarch": ("Monarch", "#0072b2"), "sparse24": ("2:4", "#009e73")}
-PLOTS = ("roofline.svg", "speedup.svg", "growth.svg")
+PLOTS = ("roofline.svg", "speedup.svg", "growth.svg", "monarch.svg")
 OPENBLAS = "#cc3311"
 BLUES = ("#9ecae1", "#4292c6", "#2171b5", "#08519c", "#08306b")
-HEAD = """set terminal svg size {width},480 font 'sans,12' background '#ffffff'
+BY_SIZE = ("#fdbb84", "#fc8d59", "#e34a33", "#b30000", "#41ab5d", "#2171b5", "#08306b")
+HEAD = """set terminal svg size {width},{height} font 'sans,12' background '#ffffff'
 set output '{name}'
 set grid lt 1 lw 1 lc rgb '#dddddd'
 set key noenhanced samplen 1.5
@@ -31,10 +33,10 @@ set border 3
 class Plot:
     """A gnuplot script with its data inside."""
 
-    def __init__(self, name, width, panels, title):
+    def __init__(self, name, width, panels, title, rows=1):
         self.blocks, self.commands, self.curves = [], [], []
-        self.text = HEAD.format(name=name, width=width)
-        self.text += f"set multiplot layout 1,{panels} title \"{title}\" noenhanced\n"
+        self.text = HEAD.format(name=name, width=width, height=480 if rows == 1 else 380 * rows)
+        self.text += f"set multiplot layout {rows},{panels} title \"{title}\" noenhanced\n"
 
     def set(self, *lines):
         self.commands += ["set " + line for line in lines]
@@ -63,9 +65,13 @@ def along(values):
             "xtics (%s) rotate by -30" % ", ".join(f"'{value}' {value}" for value in values))
 
 
+def family_of(case):
+    return next((name for name in OPERATIONS if case["operation"].startswith(name)), None)
+
+
 def multiplies(run):
     for case in run.cases:
-        family = next((name for name in OPERATIONS if case["operation"].startswith(name)), None)
+        family = family_of(case)
         if family and case["multiply_adds"]:
             yield family, case
 
@@ -95,7 +101,7 @@ def roofline(run):
 
 
 def speedup(run):
-    cases = [case for case in run.tagged("blocks") if case["operation"] in ("monarch", "sparse24")]
+    cases = [case for case in run.tagged("blocks") if family_of(case) in ("monarch", "sparse24")]
     if not cases:
         return None
     tokens = cases[0]["shape"]["tokens"]
@@ -103,11 +109,8 @@ def speedup(run):
     counts = sorted({case["shape"]["blocks"] for case in cases if "blocks" in case["shape"]})
     sizes = sorted({case["shape"]["in"] for case in cases})
     plot.set("logscale xy", "xlabel 'features n'", *along(sizes), "key top left")
-    for title, ratio in (
-            ("times the speed of our own dense multiply",
-             lambda case: median(dense) / median(case) if (dense := run.dense_beside(case)) else None),
-            ("times the speed of OpenBLAS, dense",
-             lambda case: case["openblas"]["ratio"] if case["openblas"] else None)):
+    for title, ratio in (("times the speed of our own dense multiply", run.over_dense),
+                         ("times the speed of OpenBLAS, dense", run.over_openblas)):
         plot.set(f"title '{title}'")
         for i, count in enumerate(counts + [None]):
             some = [case for case in cases if case["shape"].get("blocks") == count]
@@ -135,7 +138,7 @@ def growth(run):
                  f"xlabel '{'tokens' if key == 'tokens' else 'features n'}'",
                  *along(sorted({case["shape"][key] for case in cases})))
         for operation, (name, colour) in OPERATIONS.items():
-            some = [case for case in cases if case["operation"] == operation]
+            some = [case for case in cases if family_of(case) == operation]
             plot.curve([(case["shape"][key], median(case) / 1e3) for case in some], name,
                        f"linespoints pt 7 ps 0.6 lw 2 lc rgb '{colour}'")
             if operation == "matmul":
@@ -147,20 +150,46 @@ def growth(run):
     return plot if drawn else None
 
 
-def draw(run, folder):
-    """Draws all plots; returns what went wrong, one line each."""
+def monarch(run):
+    cases = [case for case in run.grid() if case["dtype"] == "f32"]
+    tokens = sorted({case["shape"]["tokens"] for case in cases})
+    if len(tokens) < 2:  # the quick suite has a few of these cases, which would be no picture
+        return None
+    plot = Plot("monarch.svg", 1100, 2, f"Monarch multiplies n → n, f32. {run.title}", rows=len(tokens))
+    counts, sizes = (sorted({case["shape"][key] for case in cases}) for key in ("blocks", "in"))
+    plot.set("logscale xy", "xlabel 'blocks of either factor'", *along(counts), "key top left")
+    for count in tokens:
+        for title, ratio, *settings in (
+                ("times the speed of our own dense multiply", run.over_dense, "yrange [*:*]", "ytics auto"),
+                ("separate permutation passes, their time over ours", lambda case: case["rival"]["ratio"],
+                 "yrange [0.7:5]", "ytics (0.8, 1, 1.25, 1.5, 2, 3, 4, 5)")):
+            plot.set(f"title '{count} token{'s' if count > 1 else ''}: {title}'", *settings)
+            for n, colour in zip(sizes, BY_SIZE):
+                some = [case for case in cases if (case["shape"]["tokens"], case["shape"]["in"]) == (count, n)]
+                plot.curve([(case["shape"]["blocks"], ratio(case)) for case in some if ratio(case)], f"n = {n}",
+                           f"linespoints pt 7 ps 0.5 lw 2 lc rgb '{colour}'")
+            plot.curve([(counts[0], 1), (counts[-1], 1)], "", "lines lw 1 dt 2 lc rgb '#000000'")
+            plot.end_panel()
+            plot.set("key off")  # the first panel's stands for all
+    return plot
+
+
+def draw(run, folder, names=PLOTS):
+    """Draws these plots; returns what went wrong, one line each."""
     if not shutil.which("gnuplot"):
         return ["gnuplot is not installed (package gnuplot-nox), so nothing is drawn"]
     os.makedirs(folder, exist_ok=True)
     problems = []
-    for name, make in (("roofline", roofline), ("speedup", speedup), ("growth", growth)):
+    for name, make in zip(PLOTS, (roofline, speedup, growth, monarch)):
+        if name not in names:
+            continue
         plot = make(run)
         if plot is None:
-            problems.append(f"{name}.svg: the run has none of its cases")
+            problems.append(f"{name}: the run has none of its cases")
             continue
         done = subprocess.run(["gnuplot"], input=plot.script(), cwd=folder, text=True, capture_output=True, check=False)
         if done.returncode:
-            raise RuntimeError(f"gnuplot failed on {name}.svg: {done.stderr.strip()}")
+            raise RuntimeError(f"gnuplot failed on {name}: {done.stderr.strip()}")
     return problems
 
 
@@ -171,7 +200,7 @@ def main():
         if os.path.exists(os.path.join(sys.argv[2], name)):
             os.remove(os.path.join(sys.argv[2], name))
     try:
-        problems = draw(Run(sys.argv[1]), sys.argv[2])
+        problems = draw(Run(read(sys.argv[1])), sys.argv[2])
     except (OSError, ValueError, KeyError, RuntimeError) as error:
         sys.exit(f"plot: {error}")
     for problem in problems:

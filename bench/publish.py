@@ -1,9 +1,11 @@
 #!/usr/bin/env -S python3 -B
-"""publish.py RESULT [PAGE]: makes a run of danaus-bench (its --json) the one that docs/performance.md shows.
+"""publish.py RESULT... [PAGE.md]: makes a run of danaus-bench (its --json) the one that docs/performance.md shows.
 
 Keeps it as bench/results/DRIVER-VERSION.json, draws docs/plots/, and rewrites the marked part of the page, which has no
 figure that was typed by hand. For runs on a quiet machine, and without changes that are not committed.
-publish.py --check [PAGE]: fails unless the page is what would be made of the run that it names.
+Runs of --suite grid are kept as DRIVER-VERSION-grid.json and have a part of their own. Several results are parts of one
+run, of the same build on the same device. Those of danaus-bench-vkfft are kept as DRIVER-VERSION-vkfft.json.
+publish.py --check [PAGE.md]: fails unless the page is what would be made of the runs that it names.
 """
 import json
 import os
@@ -11,13 +13,15 @@ import re
 import sys
 
 import plot
-from runs import Run, median
+from runs import Run, median, read, together
 
 ROOT = os.path.dirname(os.path.dirname(os.path.realpath(__file__)))
 PEERS = os.path.join(ROOT, "bench", "results", "peers", "ggml-vulkan.json")
 PAGE = os.path.join(ROOT, "docs", "performance.md")
-BEGIN = re.compile(r"<!-- begin: made by bench/publish\.py of (\S+), do not edit -->\n")
+# A part of the page: "run", "grid" or "vkfft", and the result that it was made of ("none": nothing was published).
+BEGIN = "<!-- begin {part}: made by bench/publish.py of {result}, do not edit -->\n"
 END = "<!-- end -->\n"
+PLOTS = {"run": ("roofline.svg", "speedup.svg", "growth.svg"), "grid": ("monarch.svg",), "vkfft": ()}
 GROUPS = (  # tag, heading, what it shows
     ("square", "Squares", "Products n × n × n."),
     ("gpt2", "GPT-2 small: 768 → 768 and 768 → 3072, 4 blocks of q = 192", "384 tokens, and one."),
@@ -50,15 +54,48 @@ def row(run, case):
     return "| " + " | ".join(cells) + " |\n"
 
 
-def tables(run, plots):
+def origin(run):
     head = run.json
-    text = (f"{head['device']} ({head['driver']}), on {head['cpu']['threads']} threads of {head['cpu']['name']}, "
+    parts = head["options"].get("parts")
+    return (f"{head['device']} ({head['driver']}), on {head['cpu']['threads']} threads of {head['cpu']['name']}, "
             f"{head['date'][:10]}, revision {head['git']}, load {head['cpu']['load_average']:.1f} at the start; "
             f"{head['openblas'] or 'no OpenBLAS'}.\n\n"
-            f"Roofs of that run: {run.rates['copy_gb_per_s']:.1f} GB/s by our own copy, "
+            f"Roofs of {f'the first of its {parts} parts' if parts else 'that run'}: "
+            f"{run.rates['copy_gb_per_s']:.1f} GB/s by our own copy, "
             f"{run.rates['driver_copy_gb_per_s']:.1f} GB/s by the driver's, {run.peak:.1f} GFLOP/s of multiply-adds, "
             f"{run.rates['launch_ns'] / 1e3:.0f} µs for a dispatch that does nothing.\n\n")
-    text += "".join(f"![{name.removesuffix('.svg')}](plots/{name})\n\n" for name in plots)
+
+
+def pictures(names):
+    return "".join(f"![{name.removesuffix('.svg')}](plots/{name})\n\n" for name in names)
+
+
+def grid_tables(run, plots):
+    """By dtype and tokens: features down, blocks across."""
+    text = origin(run) + pictures(plots)
+    cases = run.grid()
+    for dtype, tokens in sorted({(case["dtype"], case["shape"]["tokens"]) for case in cases},
+                                key=lambda kind: (kind[0] != "f32", kind)):
+        some = {(case["shape"]["in"], case["shape"]["blocks"]): case for case in cases
+                if (case["dtype"], case["shape"]["tokens"]) == (dtype, tokens)}
+        sizes, counts = sorted({n for n, _ in some}), sorted({blocks for _, blocks in some})
+        text += (f"### {dtype}, {tokens} token{'s' if tokens > 1 else ''}\n\n"
+                 f"| n | dense | {' | '.join(f'{blocks} blocks' for blocks in counts)} |\n"
+                 f"| --: | --: |{' --: |' * len(counts)}\n")
+        for n in sizes:
+            dense = run.find("matmul", dtype, tokens, n, n)
+            cells = [cell(run, some[n, blocks]) if (n, blocks) in some else "" for blocks in counts]
+            text += f"| {n} | {time_of(dense) if dense else '–'} | {' | '.join(cells)} |\n"
+        text += "\n"
+    return text
+
+
+def cell(run, case):
+    return f"{times(run.over_dense(case))} · {times(case['rival']['ratio'])} {case['regime'][0]}"
+
+
+def tables(run, plots):
+    text = origin(run) + pictures(plots)
     for tag, heading, what in GROUPS:
         cases = run.tagged(tag)
         if not cases:
@@ -85,59 +122,86 @@ def peers(run):
                           f"{case['ratio']:.1f} |\n" for case in found["cases"]) + "\n"
 
 
-def split(page):
-    """The page around its marked part, and the run that this names ("none": no run)."""
+def transforms(found):
+    """What danaus-bench-vkfft found."""
+    text = (f"{found['device']} ({found['driver']}), {found['cpu']['threads']} threads of {found['cpu']['name']}, "
+            f"{found['date'][:10]}, revision {found['git']}, load {found['cpu']['load_average']:.1f} at the start; "
+            f"VkFFT {found['version']}, sines {found['sines']}.\n\n"
+            "| transforms × points | Danaus | VkFFT | FFTW, one thread | × VkFFT | × FFTW | error | its error |\n"
+            "| --- | --: | --: | --: | --: | --: | --: | --: |\n")
+    for case in found["cases"]:
+        own, peer, fftw = case["danaus"], case["vkfft"], case["fftw"]
+        cells = [f"{case['shape']['tokens']} × {case['shape']['n']}", time_of(own), time_of(peer),
+                 time_of(fftw) if fftw else "–", f"{case['ratio']:.3f}", f"{fftw['ratio']:.4f}" if fftw else "–",
+                 f"{own['error']:.0e}", f"{peer['error']:.0e}"]
+        text += "| " + " | ".join(cells) + " |\n"
+    return text + "\n"
+
+
+def load(path):
+    """A result of danaus-bench or of danaus-bench-vkfft."""
+    with open(path, encoding="utf-8") as file:
+        found = json.load(file)
+    return found if found.get("peer") == "VkFFT" else read(path)
+
+
+def split(page, part):
+    """The page around a marked part, and the result that this names."""
     with open(page, encoding="utf-8") as file:
         text = file.read()
-    begin = BEGIN.search(text)
+    begin = re.search(re.escape(BEGIN).replace(r"\{part\}", part).replace(r"\{result\}", r"(\S+)"), text)
     if not begin or END not in text[begin.end():]:
-        raise ValueError(f"{page} has no marked part")
+        raise ValueError(f"{page} has no marked part '{part}'")
     end = text.index(END, begin.end())
     return text[:begin.start()], begin.group(1), text[begin.end():end], text[end:]
 
 
-def plots_of(folder):
-    return [name for name in plot.PLOTS if os.path.exists(os.path.join(folder, name))]
+def made(result, part, folder):
+    if part == "vkfft":
+        return "\n" + transforms(result)
+    plots = [name for name in PLOTS[part] if os.path.exists(os.path.join(folder, name))]
+    return "\n" + (grid_tables if part == "grid" else tables)(Run(result), plots)
 
 
-def publish(result, page):
-    run = Run(result)
-    words = run.json["driver"].split()
+def publish(results, page):
+    result = load(results[0]) if len(results) == 1 else together(results)
+    part = "vkfft" if result.get("peer") == "VkFFT" else "grid" if result["options"]["suite"] == "grid" else "run"
+    words = result["driver"].split()
     version = next((found.group() for word in words if (found := re.match(r"\d+(\.\d+)+", word))), "")
-    name = re.sub(r"[^\w.]+", "-", f"{words[0]}-{version}" if version else run.json["driver"]).strip("-")
-    kept = os.path.join("bench", "results", name + ".json")
-    if os.path.realpath(result) != os.path.realpath(os.path.join(ROOT, kept)):
-        with open(result, encoding="utf-8") as source, open(os.path.join(ROOT, kept), "w", encoding="utf-8") as target:
-            target.write(source.read())
+    name = re.sub(r"[^\w.]+", "-", f"{words[0]}-{version}" if version else result["driver"]).strip("-")
+    kept = os.path.join("bench", "results", f"{name}{'' if part == 'run' else '-' + part}.json")
+    with open(os.path.join(ROOT, kept), "w", encoding="utf-8") as target:
+        json.dump(result, target, ensure_ascii=False, indent=2)
+        target.write("\n")
     folder = os.path.join(os.path.dirname(page), "plots")
-    for problem in plot.draw(run, folder):
-        print(f"publish: {problem}")
-    before, _, _, after = split(page)
+    if PLOTS[part]:
+        for problem in plot.draw(Run(result), folder, PLOTS[part]):
+            print(f"publish: {problem}")
+    before, _, _, after = split(page, part)
     with open(page, "w", encoding="utf-8") as file:
-        file.write(f"{before}<!-- begin: made by bench/publish.py of {kept}, do not edit -->\n\n"
-                   f"{tables(run, plots_of(folder))}{after}")
+        file.write(before + BEGIN.format(part=part, result=kept) + made(result, part, folder) + after)
     print(f"published: {kept}, {folder}, {page}")
 
 
 def check(page):
-    _, name, text, _ = split(page)
-    if name == "none":
-        return
-    made = "\n" + tables(Run(os.path.join(ROOT, name)), plots_of(os.path.join(os.path.dirname(page), "plots")))
-    if made != text:
-        raise ValueError(f"{page} is not what bench/publish.py makes of {name}: run it again")
+    for part in PLOTS:
+        _, name, text, _ = split(page, part)
+        if name == "none":
+            continue
+        if text != made(load(os.path.join(ROOT, name)), part, os.path.join(os.path.dirname(page), "plots")):
+            raise ValueError(f"{page} is not what bench/publish.py makes of {name}: run it again")
 
 
 def main():
     arguments = sys.argv[1:]
-    if not arguments or len(arguments) > 2:
+    page = arguments.pop() if arguments and arguments[-1].endswith(".md") else PAGE
+    if not arguments:
         sys.exit(__doc__.strip())
-    page = arguments[1] if len(arguments) == 2 else PAGE
     try:
-        if arguments[0] == "--check":
+        if arguments == ["--check"]:
             check(page)
         else:
-            publish(arguments[0], page)
+            publish(arguments, page)
     except (OSError, ValueError, KeyError, RuntimeError) as error:
         sys.exit(f"publish: {error}")
 
