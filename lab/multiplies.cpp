@@ -108,8 +108,9 @@ std::uint64_t mixed(std::uint64_t i) {
 
 enum class Form { plain, packed, picked };
 
-// One in so many combinations of sizes and layouts: all of them choose kernels with the same pairs of
-// constants, and take as many times as long.
+// Of so many combinations of sizes and layouts one is looked at. All of them know no other pair of constants
+// (they were compared on lavapipe and with the limits of a GPU and of a phone; corpus_test draws multiplies
+// at random since), but take a minute.
 constexpr std::uint64_t one_in = 32;
 
 // The epilogues are spread over sizes and layouts without a pattern, which would tie them to a layout.

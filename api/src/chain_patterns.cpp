@@ -131,7 +131,13 @@ void check_pair(const Recorder& recorder, const Monarch& m1, const Monarch& m2) 
     for (const auto& [name, w] : {std::pair{"m1.w1", &m1.w1}, std::pair{"m1.w2", &m1.w2},
                                   std::pair{"m2.w1", &m2.w1}, std::pair{"m2.w2", &m2.w2}})
         require_tensor(recorder, name, *w);
+    for (const auto& [name, w] : {std::pair{"m1", &m1}, std::pair{"m2", &m2}})
+        require(w->order == OutputOrder::interleaved,
+                "{}: OutputOrder::blocked has no pattern; interleaved is "
+                "needed",
+                name);
     require_type("m2", m2.w1, m1.w1.type());
+    require_type("m2.w2", m2.w2, m1.w1.type());
     require(m1.w1.size(0) == m2.w1.size(0) && m1.w1.size(2) == m2.w1.size(2),
             "m2: w1 {}, {} blocks of {} input features are needed, those of m1", to_string(m2.w1.shape()),
             m1.w1.size(0), m1.w1.size(2));
@@ -149,7 +155,7 @@ Chain monarch_monarch_transposed(Recorder& recorder, const Monarch& m1, const Mo
 Chain monarch_monarch_adjoint(Recorder& recorder, const Monarch& m1, const Monarch& m2) {
     check_pair(recorder, m1, m2);
     if (!is_complex(m1.w1.type())) return monarch_monarch_transposed(recorder, m1, m2);
-    static_cast<void>(Chain(m1));  // refuses OutputOrder::blocked
+    static_cast<void>(Chain(m1));  // what else may be wrong, before anything is recorded
     static_cast<void>(Chain(m2));
     return monarch_monarch_transposed(
         recorder, m1, Monarch(conjugate(recorder, m2.w1), conjugate(recorder, m2.w2), m2.order));

@@ -243,16 +243,16 @@ MmStarFactors<Scalar> factorize(std::span<const Scalar> m, std::uint64_t n, std:
     std::vector<Scalar> scaled(m.begin(), m.end());
     for (Scalar& value : scaled) value = scale_by(value, -exponent);
     MmStarFactors<Scalar> found = Factorization<Scalar>(scaled, n, blocks).run(options);
-    for (Scalar& value : found.middle) {
-        value = scale_by(value, exponent);
-        require(is_finite(value), "m: elements of up to {:.1e}, those of its middle factor pass {:.1e}",
-                largest, std::numeric_limits<double>::max());
-    }
     require(
         found.residual <= options.tolerance,
         "m: no MM* matrix of {} blocks with {} factors: what was found leaves a relative residual of {:.1e}, "
         "the tolerance is {:.1e}",
         blocks, is_complex(Scalar{}) ? "complex" : "real", found.residual, options.tolerance);
+    for (Scalar& value : found.middle) {
+        value = scale_by(value, exponent);
+        require(is_finite(value), "m: elements of up to {:.1e}, those of its middle factor pass {:.1e}",
+                largest, std::numeric_limits<double>::max());
+    }
     return found;
 }
 
@@ -313,6 +313,10 @@ Chain uploaded(const MmStarFactors<Scalar>& f, const Send& send) {
                 shape.elements());
     std::vector<KroneckerFactor> factors;
     for (const auto& [name, values, shape] : parts) {
+        for (std::size_t i = 0; i < values->size(); ++i)
+            require(longest_part((*values)[i]) <= std::numeric_limits<float>::max(),
+                    "{}: element {} has a part of {:.1e}, f32 reaches {:.1e}", name, i,
+                    longest_part((*values)[i]), std::numeric_limits<float>::max());
         std::vector<Narrow> narrow(values->size());
         std::transform(values->begin(), values->end(), narrow.begin(),
                        [](const Scalar& value) { return static_cast<Narrow>(value); });

@@ -155,12 +155,15 @@ Projection project(Recorder& recorder, const Tensor& dense, const MonarchShape& 
                    const ProjectionOptions& options) {
     check_dense(recorder, dense, options.svd);
     check_shape(dense, shape);
+    const std::uint64_t p = dense.size(1) / shape.k, s = dense.size(0) / shape.l, most = std::min(p, s);
+    require(shape.q / shape.l <= most || dense.elements() == 0,
+            "shape.q: {} makes ranks of {}, blocks ({}, {}) have at most {}: q of at most {} is needed",
+            shape.q, shape.q / shape.l, s, p, most, most * shape.l);
     const bool whole = is_complex(dense.type());
     require(whole ? options.type == DataType::f32 || is_complex(options.type) : is_floating(options.type),
             "options.type: {}, of a dense matrix of {} it must be {}", to_string(options.type),
             to_string(dense.type()), whole ? "complex64, or f32 for its parts" : "f32, f16 or bf16");
     const DataType type = whole ? dense.type() : options.type;
-    const std::uint64_t p = dense.size(1) / shape.k, s = dense.size(0) / shape.l;
     Projection result;
     result.matrix = Monarch(empty(recorder, type, {shape.k, shape.q, p}),
                             empty(recorder, type, {shape.l, s, shape.k * shape.q / shape.l}), options.order);

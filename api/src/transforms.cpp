@@ -63,14 +63,37 @@ void check_transform_result(const Recorder& recorder, const Tensor& out, const c
     for (const KroneckerFactor& factor : a.matrix.factors) require_disjoint("out", out, "a", factor.weight);
 }
 
-void check_factor_gradients(const Recorder& recorder, const char* name, const std::vector<Tensor>& dw,
-                            const Chain& w) {
-    require(dw.empty() || dw.size() == w.factors.size(), "{}: {} tensors, the chain has {} factors", name,
-            dw.size(), w.factors.size());
-    for (std::size_t i = 0; i < dw.size(); ++i)
-        if (dw[i])
-            require_result(recorder, fmt::format("{}[{}]", name, i).c_str(), dw[i],
-                           w.factors[i].weight.shape(), w.type());
+bool WeightGradients::any() const {
+    return std::any_of(dw->begin(), dw->end(), [](const Tensor& one) { return static_cast<bool>(one); });
+}
+
+void check_gradients(const Recorder& recorder, std::span<const WeightGradients> parts, const Tensor& dx,
+                     const Tensor& dy, const Tensor& x) {
+    std::vector<std::pair<std::string, const Tensor*>> written;
+    if (dx) written.emplace_back("dx", &dx);
+    for (const WeightGradients& part : parts) {
+        const std::vector<KroneckerFactor>& factors = part.w->factors;
+        require(part.dw->empty() || part.dw->size() == factors.size(),
+                "{}: {} tensors, the chain has {} factors", part.name, part.dw->size(), factors.size());
+        for (std::size_t i = 0; i < part.dw->size(); ++i) {
+            const Tensor& one = (*part.dw)[i];
+            if (!one) continue;
+            written.emplace_back(fmt::format("{}[{}]", part.name, i), &one);
+            require_result(recorder, written.back().first.c_str(), one, factors[i].weight.shape(),
+                           part.w->type());
+        }
+    }
+    for (std::size_t i = 0; i < written.size(); ++i) {
+        const auto& [name, tensor] = written[i];
+        const auto apart = [&, n = name.c_str(), t = tensor](const char* other, const Tensor& from) {
+            require_disjoint(n, *t, other, from);
+        };
+        apart("dy", dy);
+        if (tensor != &dx) apart("x", x);
+        for (const WeightGradients& part : parts)
+            for (const KroneckerFactor& factor : part.w->factors) apart("a", factor.weight);
+        for (std::size_t j = 0; j < i; ++j) apart(written[j].first.c_str(), *written[j].second);
+    }
 }
 
 }  // namespace detail
@@ -190,13 +213,10 @@ void backward_into(Recorder& recorder, const ChainGradients& out, const Tensor& 
     check_transform_operand(recorder, "dy", dy, a, true);
     require_shape("dy", dy, with_features(x, a.out_features));
     if (out.dx) check_transform_result(recorder, out.dx, "dy", dy, a, true);
-    check_factor_gradients(recorder, "dw", out.dw, a.matrix);
-    for (const Tensor& dw : out.dw)
-        for (const auto& [name, tensor] :
-             {std::pair{"x", &x}, std::pair{"dy", &dy}, std::pair{"dx", &out.dx}})
-            require_disjoint("dw", dw, name, *tensor);
-    const bool learns =
-        std::any_of(out.dw.begin(), out.dw.end(), [](const Tensor& dw) { return static_cast<bool>(dw); });
+    const WeightGradients weights{"dw", &out.dw, &a.matrix};
+    check_gradients(recorder, std::span(&weights, 1), out.dx, dy, x);
+    const bool learns = weights.any();
+    if (!learns && !out.dx) return;
     // x is read for the gradients of weights alone.
     Tensor from = learns ? padded(recorder, x, a.matrix.in_features(), a.type())
                          : empty(recorder, a.type(), with_features(x, a.matrix.in_features())),

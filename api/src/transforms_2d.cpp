@@ -11,79 +11,57 @@ using namespace detail;
 
 namespace {
 
-// Gradients of one part of a transform of images, and what they are called in messages.
-struct Part {
-    const char* name;
-    const std::vector<Tensor>* dw;
-    const Chain* w;
-};
-
-// Everything that a backward pass writes lies apart from what it reads and from each other. Only dx, which is
-// written last, may lie where x did.
-void check_gradients(const Recorder& recorder, std::span<const Part> parts, const Tensor& dx,
-                     const Tensor& dy, const Tensor& x) {
-    std::vector<std::pair<std::string, const Tensor*>> written;
-    if (dx) written.emplace_back("dx", &dx);
-    for (const Part& part : parts) {
-        check_factor_gradients(recorder, part.name, *part.dw, *part.w);
-        for (std::size_t i = 0; i < part.dw->size(); ++i)
-            if ((*part.dw)[i]) written.emplace_back(fmt::format("{}[{}]", part.name, i), &(*part.dw)[i]);
-    }
-    for (std::size_t i = 0; i < written.size(); ++i) {
-        const auto& [name, tensor] = written[i];
-        const auto apart = [&, n = name.c_str(), t = tensor](const char* other, const Tensor& from) {
-            require_disjoint(n, *t, other, from);
-        };
-        apart("dy", dy);
-        if (tensor != &dx) apart("x", x);
-        for (const Part& part : parts)
-            for (const KroneckerFactor& factor : part.w->factors) apart("a", factor.weight);
-        for (std::size_t j = 0; j < i; ++j) apart(written[j].first.c_str(), *written[j].second);
-    }
-}
-
-bool any(const std::vector<Tensor>& tensors) {
-    for (const Tensor& tensor : tensors)
-        if (tensor) return true;
-    return false;
-}
-
 // Of a later stage: the gradient that it starts from is scaled already.
 GradientOptions scaled_before(GradientOptions options) {
     options.scale = 1.0f;
     return options;
 }
 
-void check_images(const Recorder& recorder, const char* name, const Tensor& x, const Transform2d& a) {
-    require_tensor(recorder, name, x);
-    require_rank(name, x, 3);
-    for (const Transform* one : {&a.along_rows, &a.along_columns})
-        require(!one->matrix.factors.empty(), "a: a null transform");
-    require(a.along_columns.type() == a.along_rows.type(), "along_columns: type {}, along_rows has {}",
-            to_string(a.along_columns.type()), to_string(a.along_rows.type()));
+Shape images(const Tensor& x, std::uint64_t height, std::uint64_t width) {
+    return {x.rank() ? x.size(0) : 0, height, width};
 }
 
-// What lies between the two: x with its rows transformed.
-Tensor check_operand(Recorder& recorder, const char* name, const Tensor& x, const Transform2d& a,
-                     bool transpose) {
-    check_images(recorder, name, x, a);
+// What x, or of the transpose dy, and what comes out of it have as images.
+Shape shape_of(const Tensor& x, const Transform2d& a, bool out) {
+    return out ? images(x, a.along_columns.out_features, a.along_rows.out_features)
+               : images(x, a.along_columns.in_features, a.along_rows.in_features);
+}
+
+void check_operand(const Recorder& recorder, const char* name, const Tensor& x, const Transform2d& a,
+                   bool transpose) {
+    require_tensor(recorder, name, x);
+    for (const Transform* one : {&a.along_rows, &a.along_columns}) {
+        require(!one->matrix.factors.empty(), "a: a null transform");
+        for (const KroneckerFactor& factor : one->matrix.factors)
+            require_tensor(recorder, "a", factor.weight);
+    }
+    require(a.along_columns.type() == a.along_rows.type(), "along_columns: type {}, along_rows has {}",
+            to_string(a.along_columns.type()), to_string(a.along_rows.type()));
+    require_shape(name, x, shape_of(x, a, transpose));
     check_transform_operand(recorder, name, x, a.along_rows, transpose);
-    const std::uint64_t width = transpose ? a.along_rows.in_features : a.along_rows.out_features;
-    Tensor inner = empty(recorder, a.along_rows.type(), with_features(x, width));
-    check_transform_operand(recorder, name, inner.transpose(), a.along_columns, transpose);
-    return inner;
+}
+
+// Where images may be written: `shape`, apart from what is read, but for dx from x.
+void check_result(const Recorder& recorder, const char* name, const Tensor& out, const Shape& shape,
+                  DataType type) {
+    require_tensor(recorder, name, out);
+    require_shape(name, out, shape);
+    require_type(name, out, type);
+    require_no_self_overlap(name, out);
 }
 
 // Columns are the rows of a transposed view.
 void apply(Recorder& recorder, const Tensor& out, const char* name, const Tensor& x, const Transform2d& a,
            bool transpose) {
-    const Tensor inner = check_operand(recorder, name, x, a, transpose);
-    require_tensor(recorder, "out", out);
-    require_rank("out", out, 3);
-    check_transform_result(recorder, out.transpose(), name, inner.transpose(), a.along_columns, transpose);
+    check_operand(recorder, name, x, a, transpose);
+    check_result(recorder, "out", out, shape_of(x, a, !transpose), a.along_rows.type());
     require_disjoint("out", out, name, x);
-    for (const KroneckerFactor& factor : a.along_rows.matrix.factors)
-        require_disjoint("out", out, "a", factor.weight);
+    for (const Transform* one : {&a.along_rows, &a.along_columns})
+        for (const KroneckerFactor& factor : one->matrix.factors)
+            require_disjoint("out", out, "a", factor.weight);
+    const Tensor inner =
+        empty(recorder, a.along_rows.type(),
+              images(x, x.size(1), transpose ? a.along_rows.in_features : a.along_rows.out_features));
     apply_transform(recorder, inner, x, a.along_rows, transpose);
     apply_transform(recorder, out.transpose(), inner.transpose(), a.along_columns, transpose);
 }
@@ -95,9 +73,8 @@ void matmul_into(Recorder& recorder, const Tensor& out, const Tensor& x, const T
 }
 
 Tensor matmul(Recorder& recorder, const Tensor& x, const Transform2d& a) {
-    check_images(recorder, "x", x, a);
-    const Tensor out = empty(recorder, a.along_rows.type(),
-                             {x.size(0), a.along_columns.out_features, a.along_rows.out_features});
+    check_operand(recorder, "x", x, a, false);
+    const Tensor out = empty(recorder, a.along_rows.type(), shape_of(x, a, true));
     apply(recorder, out, "x", x, a, false);
     return out;
 }
@@ -107,36 +84,32 @@ void matmul_transposed_into(Recorder& recorder, const Tensor& out, const Tensor&
 }
 
 Tensor matmul_transposed(Recorder& recorder, const Tensor& dy, const Transform2d& a) {
-    check_images(recorder, "dy", dy, a);
-    const Tensor out = empty(recorder, a.along_rows.type(),
-                             {dy.size(0), a.along_columns.in_features, a.along_rows.in_features});
+    check_operand(recorder, "dy", dy, a, true);
+    const Tensor out = empty(recorder, a.along_rows.type(), shape_of(dy, a, false));
     apply(recorder, out, "dy", dy, a, true);
     return out;
 }
 
 void backward_into(Recorder& recorder, const Transform2dGradients& out, const Tensor& dy, const Tensor& x,
                    const Transform2d& a, const GradientOptions& options) {
-    const Tensor inner = check_operand(recorder, "x", x, a, false);
-    check_images(recorder, "dy", dy, a);
-    require_shape("dy", dy, Shape{x.size(0), a.along_columns.out_features, a.along_rows.out_features});
-    check_transform_operand(recorder, "dy", dy, a.along_rows, true);
-    if (out.dx) {
-        require_tensor(recorder, "dx", out.dx);
-        require_shape("dx", out.dx, x.shape());
-        require_type("dx", out.dx, a.along_rows.type());
-        require_no_self_overlap("dx", out.dx);
-    }
-    const std::array parts{Part{"along_rows", &out.along_rows, &a.along_rows.matrix},
-                           Part{"along_columns", &out.along_columns, &a.along_columns.matrix}};
+    check_operand(recorder, "x", x, a, false);
+    check_operand(recorder, "dy", dy, a, true);
+    require_shape("dy", dy, shape_of(x, a, true));
+    const DataType type = a.along_rows.type();
+    if (out.dx) check_result(recorder, "dx", out.dx, x.shape(), type);
+    const std::array parts{WeightGradients{"along_rows", &out.along_rows, &a.along_rows.matrix},
+                           WeightGradients{"along_columns", &out.along_columns, &a.along_columns.matrix}};
     check_gradients(recorder, parts, out.dx, dy, x);
 
-    const bool learns_rows = any(out.along_rows), learns_columns = any(out.along_columns);
-    if (learns_columns) apply_transform(recorder, inner, x, a.along_rows, false);
-    Tensor dinner;
-    if (out.dx || learns_rows) dinner = empty(recorder, inner.type(), inner.shape());
-    backward_into(recorder, {dinner ? dinner.transpose() : Tensor(), out.along_columns}, dy.transpose(),
+    const bool rows = out.dx || parts[0].any(), columns = parts[1].any();
+    if (!rows && !columns) return;
+    const Shape shape = images(x, x.size(1), a.along_rows.out_features);
+    const Tensor inner = empty(recorder, type, shape);  // but for its columns' gradients not even read
+    if (columns) apply_transform(recorder, inner, x, a.along_rows, false);
+    const Tensor dinner = rows ? empty(recorder, type, shape) : Tensor();
+    backward_into(recorder, {rows ? dinner.transpose() : Tensor(), out.along_columns}, dy.transpose(),
                   inner.transpose(), a.along_columns, options);
-    if (dinner)
+    if (rows)
         backward_into(recorder, {out.dx, out.along_rows}, dinner, x, a.along_rows, scaled_before(options));
 }
 
@@ -146,11 +119,24 @@ namespace {
 
 void check_images(const Recorder& recorder, const char* name, const Tensor& x, const Convolution2d& a,
                   bool transpose) {
-    require(!a.columns.factors.empty(), "a: a null convolution");
+    require(!a.columns.factors.empty() && !a.rows.matrix.factors.empty() &&
+                !a.inverse_rows.matrix.factors.empty(),
+            "a: a null convolution");
+    for (const Chain* one : {&a.rows.matrix, &a.columns, &a.inverse_rows.matrix})
+        for (const KroneckerFactor& factor : one->factors) {
+            require_tensor(recorder, "a", factor.weight);
+            require_type("a", factor.weight, DataType::complex64);
+        }
+    const std::uint64_t in = a.columns.in_features(), out = a.columns.out_features();
+    require(a.width > 0 && a.rows.in_features == a.in_width && a.rows.out_features == a.width &&
+                a.inverse_rows.in_features == a.width && a.inverse_rows.out_features == a.out_width &&
+                in % a.width == 0 && out % a.width == 0 && in / a.width >= a.in_height &&
+                out / a.width >= a.out_height,
+            "a: its parts are not those of one convolution of {} × {} to {} × {} pixels", a.in_height,
+            a.in_width, a.out_height, a.out_width);
     require_tensor(recorder, name, x);
     require_shape(name, x,
-                  Shape{x.rank() ? x.size(0) : 0, transpose ? a.out_height : a.in_height,
-                        transpose ? a.out_width : a.in_width});
+                  transpose ? images(x, a.out_height, a.out_width) : images(x, a.in_height, a.in_width));
     require(x.type() == DataType::f32 || is_complex(x.type()), "{}: type {}, f32 or complex64 is needed",
             name, to_string(x.type()));
 }
@@ -160,6 +146,7 @@ void check_images(const Recorder& recorder, const char* name, const Tensor& x, c
 struct Lines {
     Tensor all, used;
 
+    Lines() = default;
     Lines(Tensor whole, std::uint64_t height) : all(std::move(whole)), used(all.slice(1, 0, height)) {}
     [[nodiscard]] Tensor columns() const { return all.reshape({all.size(0), all.size(1) * all.size(2)}); }
 };
@@ -202,31 +189,31 @@ void backward_into(Recorder& recorder, const Convolution2dGradients& out, const 
     check_images(recorder, "x", x, a, false);
     check_images(recorder, "dy", dy, a, true);
     require(dy.size(0) == x.size(0), "dy: {} images, x has {}", dy.size(0), x.size(0));
-    if (out.dx) {
-        require_tensor(recorder, "dx", out.dx);
-        require_shape("dx", out.dx, x.shape());
-        require_type("dx", out.dx, DataType::complex64);
-        require_no_self_overlap("dx", out.dx);
-    }
-    const std::array parts{Part{"rows", &out.rows, &a.rows.matrix}, Part{"columns", &out.columns, &a.columns},
-                           Part{"inverse_rows", &out.inverse_rows, &a.inverse_rows.matrix}};
+    if (out.dx) check_result(recorder, "dx", out.dx, x.shape(), DataType::complex64);
+    const std::array parts{WeightGradients{"rows", &out.rows, &a.rows.matrix},
+                           WeightGradients{"columns", &out.columns, &a.columns},
+                           WeightGradients{"inverse_rows", &out.inverse_rows, &a.inverse_rows.matrix}};
     check_gradients(recorder, parts, out.dx, dy, x);
 
-    const bool inverse = any(out.inverse_rows), columns = any(out.columns), rows = any(out.rows) || out.dx;
-    const Lines in = zero_padded(recorder, x.size(0), a.columns.in_features(), a.in_height, a);
-    if (inverse || columns) matmul_into(recorder, in.used, x, a.rows);
-    Tensor spectra;  // of y
-    if (inverse) spectra = through_columns(recorder, in, a, false).used;
+    const bool rows = out.dx || parts[0].any(), columns = parts[1].any(), inverse = parts[2].any();
+    Lines in, made;  // what the columns' chain takes and makes of x
+    if (inverse || columns) {
+        in = zero_padded(recorder, x.size(0), a.columns.in_features(), a.in_height, a);
+        matmul_into(recorder, in.used, x, a.rows);
+    }
+    if (inverse) made = through_columns(recorder, in, a, false);
     if (!rows && !columns) {
-        if (inverse) backward_into(recorder, {{}, out.inverse_rows}, dy, spectra, a.inverse_rows, options);
+        if (inverse) backward_into(recorder, {{}, out.inverse_rows}, dy, made.used, a.inverse_rows, options);
         return;
     }
-    const Lines dspectra = zero_padded(recorder, x.size(0), a.columns.out_features(), a.out_height, a);
-    if (!inverse) spectra = dspectra.used;  // its shape: nothing is read
-    backward_into(recorder, {dspectra.used, out.inverse_rows}, dy, spectra, a.inverse_rows, options);
-    const Lines din(rows ? empty(recorder, DataType::complex64, in.all.shape()) : in.all, a.in_height);
-    backward_into(recorder, ChainGradients{rows ? din.columns() : Tensor(), out.columns}, dspectra.columns(),
-                  in.columns(), a.columns, {}, scaled_before(options));
+    const Lines dmade = zero_padded(recorder, x.size(0), a.columns.out_features(), a.out_height, a);
+    // Without gradients of weights the input's shape is all that is looked at.
+    backward_into(recorder, {dmade.used, out.inverse_rows}, dy, inverse ? made.used : dmade.used,
+                  a.inverse_rows, options);
+    const Shape taken{x.size(0), a.columns.in_features() / a.width, a.width};
+    const Lines din = rows ? Lines(empty(recorder, DataType::complex64, taken), a.in_height) : in;
+    backward_into(recorder, ChainGradients{rows ? din.columns() : Tensor(), out.columns}, dmade.columns(),
+                  columns ? in.columns() : din.columns(), a.columns, {}, scaled_before(options));
     if (rows) backward_into(recorder, {out.dx, out.rows}, din.used, x, a.rows, scaled_before(options));
 }
 

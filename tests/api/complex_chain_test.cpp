@@ -121,6 +121,9 @@ std::string mismatch(Stream& stream, const Case& one) {
     backward_into(stream, results, tdy, tx, o.chain, inner);
     check("dx of backward", again, gradients.dx.data);
     backward_into(stream, results, tdy, tx, o.chain, {}, {.scale = 2.0f, .accumulate = true});
+    std::vector<Complex> twice = gradients.dx.data;
+    for (Complex& value : twice) value *= 2.0;
+    check("dx of backward, scaled", again, twice);
     for (std::size_t i = 0; i < dw.size(); ++i) {
         std::vector<Complex> thrice = gradients.dw[i].data;
         for (Complex& value : thrice) value *= 3.0;
@@ -225,7 +228,7 @@ TEST(ComplexChain, MonarchTimesAdjoint) {
     refused({"m2", "f32", "complex64"}, plain);
     refused({"m2.w1", "null"}, Monarch());
     refused({"m2", "(3, 2, 5)", "4 blocks of 5"}, monarch(3, 2, 5, 2, 7, 5).matrix);
-    refused({"blocked"}, Monarch(right.matrix.w1, right.matrix.w2, OutputOrder::blocked));
+    refused({"m2", "blocked"}, Monarch(right.matrix.w1, right.matrix.w2, OutputOrder::blocked));
 }
 
 }  // namespace

@@ -244,6 +244,10 @@ TEST(MmStar, FactorsAreAChain) {
     MmStarFactors<double> factors;
     factors.blocks = factors.size = 2;
     expect_error(invalid, {"right", "0 elements", "8"}, [&] { static_cast<void>(upload(stream, factors)); });
+    factors.left = factors.middle = factors.right = std::vector<double>(8, 1.0);
+    factors.middle[3] = -1e39;
+    expect_error(invalid, {"middle", "element 3", "1.0e+39", "3.4e+38"},
+                 [&] { static_cast<void>(upload(stream, factors)); });
 }
 
 }  // namespace

@@ -1,6 +1,7 @@
 // Gradients of transforms and convolutions of images, held against the chain rule in double.
 #include "reference/kronecker.hpp"
 #include "support/complex.hpp"
+#include "support/counter.hpp"
 #include "support/device.hpp"
 
 #include <danaus/danaus.hpp>
@@ -135,6 +136,7 @@ void expect_weights(Stream& stream, const std::vector<Tensor>& actual,
                     const std::vector<ComplexTensor3>& exact, double factor, const std::string& what) {
     ASSERT_EQ(actual.size(), exact.size());
     for (std::size_t i = 0; i < exact.size(); ++i) {
+        if (!actual[i]) continue;
         std::vector<Complex> values = exact[i].data;
         for (Complex& value : values) value *= factor;
         expect_close(stream, actual[i], values, what + " " + std::to_string(i));
@@ -176,7 +178,6 @@ TEST(Transform2dGradients, AgainstTheChainRule) {
         const ComplexMatrix inner = turned(rows.forward(rx), images);
         const LineGradients c = columns.backward(turned(rdy, images), inner),
                             r = rows.backward(turned(c.dx, images), rx);
-        EXPECT_EQ(test::flat(turned(turned(rdy, images), images).data), test::flat(rdy.data));
 
         const Tensor dx = empty(stream, a.along_rows.type(), tx.shape());
         Transform2dGradients out{dx, gradients_of(stream, a.along_rows.matrix),
@@ -191,7 +192,7 @@ TEST(Transform2dGradients, AgainstTheChainRule) {
         expect_close(stream, dx, scaled(r.dx, 2), "dx");
         expect_weights(stream, out.along_rows, r.dw, 3, "along rows");
         expect_weights(stream, out.along_columns, c.dw, 3, "along columns");
-        // Each alone; the others are not touched.
+        // Each alone.
         for (const bool first : {true, false}) {
             const Transform2dGradients one{
                 {},
@@ -261,26 +262,53 @@ TEST(Convolution2dGradients, AgainstTheChainRule) {
         // Every part alone.
         const Convolution2dGradients all = out;
         for (const int part : {0, 1, 2, 3}) {
+            fill_into(stream, dx, -1.0);
+            out.rows = gradients_of(stream, a.rows.matrix);
+            out.columns = gradients_of(stream, a.columns);
+            out.inverse_rows = gradients_of(stream, a.inverse_rows.matrix);
+            out.inverse_rows.front() = Tensor();
             const Convolution2dGradients one{part == 0 ? dx.tensor() : Tensor(),
-                                             part == 1 ? all.rows : std::vector<Tensor>(),
-                                             part == 2 ? all.columns : std::vector<Tensor>(),
-                                             part == 3 ? all.inverse_rows : std::vector<Tensor>()};
+                                             part == 1 ? out.rows : std::vector<Tensor>(),
+                                             part == 2 ? out.columns : std::vector<Tensor>(),
+                                             part == 3 ? out.inverse_rows : std::vector<Tensor>()};
             backward_into(stream, one, tdy, tx, a);
+            if (part == 0) expect_close(stream, dx, first.dx.data, "dx alone");
+            if (part == 1) expect_weights(stream, out.rows, first.dw, 1, "rows alone");
+            if (part == 2) expect_weights(stream, out.columns, middle.dw, 1, "columns alone");
+            if (part == 3) expect_weights(stream, out.inverse_rows, last.dw, 1, "inverse rows alone");
         }
-        expect_close(stream, dx, first.dx.data, "dx alone");
-        expect(1, "alone");
+        // dx in the place of x; real numbers; no images.
+        const Tensor same = contiguous(stream, tx);
+        backward_into(stream, {same, all.rows, all.columns, all.inverse_rows}, tdy, same, a);
+        expect_close(stream, same, first.dx.data, "in place");
+        out = all;
+        expect(1, "in place");
+        const Tensor rows_of = convert(stream, real(tx), DataType::f32),
+                     dy_of = contiguous(stream, real(tdy));
+        backward_into(stream, all, convert(stream, dy_of, complex64), convert(stream, rows_of, complex64), a);
+        const auto wide = download_complex(stream, all.columns[1]), wide_dx = dx.read(stream).values;
+        backward_into(stream, all, dy_of, rows_of, a);
+        EXPECT_EQ(download_complex(stream, all.columns[1]), wide);
+        EXPECT_EQ(dx.read(stream).values, wide_dx);
+        backward_into(stream, {{}, all.rows, all.columns, all.inverse_rows},
+                      Tensor(stream.device(), complex64, {0, a.out_height, a.out_width}),
+                      Tensor(stream.device(), complex64, {0, height, width}), a);
+        expect(0, "no images");
     }
 }
 
+// Nothing is recorded for any of it.
 TEST(Transform2dGradients, WrongInput) {
     const Device device = test::device();
     Stream stream(device);
+    test::Counter counter(stream);
     const Transform2d a = dft2d(stream, 4, 6);
     const Tensor x(device, complex64, {2, 4, 6}), dy(device, complex64, {2, 4, 6}),
         dx(device, complex64, {2, 4, 6});
     const auto refused = [&](const std::vector<std::string>& parts, const Transform2dGradients& out,
                              const Tensor& from) {
-        expect_error(invalid, parts, [&] { backward_into(stream, out, from, x, a); });
+        expect_error(invalid, parts, [&] { backward_into(counter, out, from, x, a); });
+        EXPECT_EQ(counter.recorded, 0);
     };
     const auto rows = gradients_of(stream, a.along_rows.matrix),
                columns = gradients_of(stream, a.along_columns.matrix);
@@ -295,13 +323,48 @@ TEST(Transform2dGradients, WrongInput) {
     const Convolution2d c = convolution2d(stream, ComplexValues{1, 2}, {1, 2}, 4, 6, true);
     const auto refuses = [&](const std::vector<std::string>& parts, const Convolution2dGradients& out,
                              const Tensor& from) {
-        expect_error(invalid, parts, [&] { backward_into(stream, out, from, x, c); });
+        expect_error(invalid, parts, [&] { backward_into(counter, out, from, x, c); });
+        EXPECT_EQ(counter.recorded, 0);
     };
     refuses({"dy", "3 images", "2"}, {}, Tensor(device, complex64, {3, 4, 6}));
     refuses({"dy", "(2, 5, 6)"}, {}, Tensor(device, complex64, {2, 5, 6}));
     refuses({"dx", "f32", "complex64"}, {Tensor(device, DataType::f32, {2, 4, 6}), {}, {}, {}}, dy);
     refuses({"columns", "2 tensors", "3 factors"}, {{}, {}, rows, {}}, dy);
     expect_error(invalid, {"a", "null"}, [&] { backward_into(stream, {}, dy, x, Convolution2d()); });
+    // Parts that do not belong together.
+    Convolution2d other = c;
+    other.rows = Transform();
+    const auto odd = [&](const std::vector<std::string>& parts) {
+        expect_error(invalid, parts, [&] { backward_into(counter, {dx, {}, {}, {}}, dy, x, other); });
+        expect_error(invalid, parts, [&] { static_cast<void>(matmul(counter, x, other)); });
+        expect_error(invalid, parts, [&] { static_cast<void>(matmul_transposed(counter, dy, other)); });
+        EXPECT_EQ(counter.recorded, 0);
+    };
+    odd({"a", "null"});
+    other = c;
+    other.inverse_rows = dft(stream, 8);
+    odd({"a", "4 × 6 to 4 × 6"});
+    other = c;
+    other.width = 0;
+    odd({"a", "4 × 6"});
+    other = c;
+    other.columns = convolution2d(stream, ComplexValues{1, 2}, {1, 2}, 4, 12, true).columns;
+    other.width = 12;
+    odd({"a", "4 × 6"});
+    // The height, too, is named as it is.
+    expect_error(invalid, {"x", "(2, 5, 6)", "(2, 4, 6)"}, [&] {
+        backward_into(counter, {dx, {}, {}}, dy, Tensor(device, complex64, {2, 5, 6}), a);
+    });
+    // And of lines: weights and gradients in each other's place.
+    const Transform line = dft(stream, 6);
+    const Tensor lx(device, complex64, {3, 6}), ldy(device, complex64, {3, 6});
+    expect_error(invalid, {"dw[0]", "overlaps a"}, [&] {
+        backward_into(counter, ChainGradients{{}, {line.matrix.factors[0].weight, {}}}, ldy, lx, line);
+    });
+    EXPECT_EQ(counter.recorded, 0);
+    backward_into(counter, ChainGradients{}, ldy, lx, line);
+    backward_into(counter, Transform2dGradients{}, dy, x, a);
+    EXPECT_EQ(counter.recorded, 0);
 }
 
 }  // namespace

@@ -18,6 +18,7 @@
 #include "reference/transposable.hpp"
 #include "reference/unbiased.hpp"
 #include "reference/vector_sparse.hpp"
+#include "support/complex.hpp"
 #include "support/masks.hpp"
 
 #include <danaus/runtime/kernel_support.hpp>
@@ -327,6 +328,12 @@ TEST_F(Short, FillAndCopy) {
         Matrix(5, 7, reference::round_to(reference::FloatType::bf16, std::span<const double>(x.matrix.data))),
         0.0);
     expect_near(filled, Matrix(3, 5, std::vector<double>(15, -1.5)), 0.0);
+    test::ComplexValues z = test::complex_values(15, 14);
+    const test::PlacedComplex in(stream, {3, 5}, {.gap = 1}, z), out(stream, {3, 5}, {.gap = 1});
+    conjugate_into(witness, out, in);
+    for (auto& value : z) value = std::conj(value);
+    EXPECT_EQ(out.read(stream).values, z);
+    EXPECT_EQ(out.read(stream).damage, "");
 }
 
 TEST_F(Short, Random) {

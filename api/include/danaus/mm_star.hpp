@@ -43,7 +43,7 @@ struct MmStarOptions {
 /// Throws Error(invalid_argument) when m has not n·n elements or one that is not finite; when `blocks` does
 /// not divide n (the message lists what does); when the input is singular, naming a block and its condition;
 /// when the residual exceeds options.tolerance, naming it: M is no MM* matrix of so many blocks, or its
-/// factors are complex. The form for real matrices finds real factors only; give it as complex numbers for
+/// factors are complex; when an element of the middle factor would leave double's range. The form for real matrices finds real factors only; give it as complex numbers for
 /// the others.
 [[nodiscard]] DANAUS_EXPORT MmStarFactors<double> factorize_mm_star(std::span<const double> m,
                                                                     std::uint64_t n, std::uint64_t blocks,
@@ -58,7 +58,8 @@ struct MmStarOptions {
     const MmStarFactors<std::complex<double>>& factors);
 
 /// The three factors as a chain on the device, rounded to `type`, or to complex64. Throws
-/// Error(invalid_argument) when a factor has not the elements of its shape.
+/// Error(invalid_argument) when a factor has not the elements of its shape, or one past f32's range (f16's
+/// narrower one makes infinities).
 [[nodiscard]] DANAUS_EXPORT Chain upload(Stream& stream, const MmStarFactors<double>& factors,
                                          DataType type = DataType::f32);
 [[nodiscard]] DANAUS_EXPORT Chain upload(Stream& stream, const MmStarFactors<std::complex<double>>& factors);

@@ -51,13 +51,13 @@ struct Projection {
 /// Precision, in f32: ‖A − M‖ of a block is within 1.0002 of the optimum where that is above 1.5e-5 of ‖A‖ of
 /// the block; below 2^-20 of a block's longest σ terms count as zero, and `error` has them.
 /// A block that holds NaN or an infinity gives NaN in its terms and its error. Throws Error(invalid_argument)
-/// naming the argument that does not fit and, where a size lacks the divisor asked for, those that it has;
-/// Error(unsupported) as svd().
+/// naming the argument that does not fit and, where a size lacks the divisor asked for, those that it has, or
+/// for a q whose ranks q / l are past min(s, p) the largest; Error(unsupported) as svd().
 [[nodiscard]] DANAUS_EXPORT Projection project(Recorder& recorder, const Tensor& dense,
                                                const MonarchShape& shape,
                                                const ProjectionOptions& options = {});
 /// The same into factors that exist, whose shapes, order and type are those of the result, with any strides,
-/// apart from each other and from `dense`; `error` may be null.
+/// apart from each other and from `dense`; `error` may be null. Ranks may be past min(s, p) here.
 DANAUS_EXPORT void project_into(Recorder& recorder, const Monarch& out, const Tensor& error,
                                 const Tensor& dense, const SvdOptions& options = {});
 

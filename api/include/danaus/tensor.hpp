@@ -166,8 +166,9 @@ DANAUS_EXPORT void convert_into(Recorder& recorder, const Tensor& out, const Ten
 [[nodiscard]] DANAUS_EXPORT Tensor convert(Recorder& recorder, const Tensor& in, DataType type);
 /// A contiguous copy of `in`.
 [[nodiscard]] DANAUS_EXPORT Tensor contiguous(Recorder& recorder, const Tensor& in);
-/// out[i] = conj(in[i]) of complex64; real types are copied. Any strides on either side; `out` must not
-/// overlap `in`. Throws Error(invalid_argument) when shapes or types differ.
+/// out[i] = conj(in[i]) of complex64; f32, f16 and bf16 are copied. Any strides on either side. Throws
+/// Error(invalid_argument) for other types, when shapes or types differ, and when `out` overlaps `in` or
+/// itself.
 DANAUS_EXPORT void conjugate_into(Recorder& recorder, const Tensor& out, const Tensor& in);
 /// A contiguous conjugate of `in`.
 [[nodiscard]] DANAUS_EXPORT Tensor conjugate(Recorder& recorder, const Tensor& in);

@@ -134,13 +134,14 @@ DANAUS_EXPORT void matmul_into(Recorder& recorder, const Tensor& out, const Tens
 DANAUS_EXPORT void matmul_transposed_into(Recorder& recorder, const Tensor& out, const Tensor& dy,
                                           const Transform2d& a);
 /// Where backward_into() writes: null tensors are not computed, and empty lists are all null. Gradients of
-/// weights are of the shapes and of the type of the factors' of each transform.
+/// weights have their shapes, and their type or f32.
 struct Transform2dGradients {
     Tensor dx;  ///< (images, height, width), of the transform's type
     std::vector<Tensor> along_rows, along_columns;
 };
 /// dx as matmul_transposed, and the gradients of all weights, summed over images. options.scale is of all of
-/// them, options.accumulate of the weights' alone. What it writes overlaps nothing else, but dx may be x.
+/// them, options.accumulate of the weights' alone. Throws Error(invalid_argument) naming the argument that
+/// does not fit, and where what is written overlaps anything else, but for dx, which may be x.
 DANAUS_EXPORT void backward_into(Recorder& recorder, const Transform2dGradients& out, const Tensor& dy,
                                  const Tensor& x, const Transform2d& a, const GradientOptions& options = {});
 
@@ -170,11 +171,12 @@ struct DANAUS_EXPORT Convolution2d {
 /// dx[p, q] = Σ conj(kernel[a, b])·dy[p + a, q + b], the correlation: dy has the shape of y, dx that of x.
 [[nodiscard]] DANAUS_EXPORT Tensor matmul_transposed(Recorder& recorder, const Tensor& dy,
                                                      const Convolution2d& a);
-/// As for a Transform2d: gradients of the weights of the three parts, complex64.
+/// Where backward_into() writes, as for a Transform2d.
 struct Convolution2dGradients {
     Tensor dx;  ///< of the shape of x, complex64
     std::vector<Tensor> rows, columns, inverse_rows;
 };
+/// dx as matmul_transposed, and the gradients of the weights of all three parts: as of a Transform2d.
 DANAUS_EXPORT void backward_into(Recorder& recorder, const Convolution2dGradients& out, const Tensor& dy,
                                  const Tensor& x, const Convolution2d& a,
                                  const GradientOptions& options = {});
