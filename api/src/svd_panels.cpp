@@ -1,8 +1,7 @@
 // Rotations of large matrices, by pairs of panels of their vectors: Gram matrix, its rotations, and the
 // product of both panels with them.
-#include "svd_rotate.hpp"
-
 #include "pieces.hpp"
+#include "svd_rotate.hpp"
 
 #include <algorithm>
 

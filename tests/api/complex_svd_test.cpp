@@ -124,6 +124,29 @@ TEST(ComplexSvd, AwkwardMatrices) {
         expect_svd_of(stream, awkward(shape[1], shape[2]), shape);
 }
 
+// What is below 2^-20 of the longest vector is not waited for: more sweeps find nothing left to do.
+TEST(ComplexSvd, PanelsSettle) {
+    Stream stream(test::device());
+    for (const Shape& shape : {Shape{6, 50, 40}, Shape{6, 10, 40}}) {
+        const Tensor a = upload(stream, awkward(shape[1], shape[2]), shape);
+        const Svd some = svd(stream, a, {.sweeps = 12}), more = svd(stream, a, {.sweeps = 40});
+        EXPECT_EQ(download_complex(stream, some.u), download_complex(stream, more.u)) << to_string(shape);
+        EXPECT_EQ(download_complex(stream, some.v), download_complex(stream, more.v)) << to_string(shape);
+        EXPECT_EQ(download(stream, some.sigma), download(stream, more.sigma)) << to_string(shape);
+    }
+}
+
+// GPUs keep fewer rows in registers, and take panels of fewer vectors.
+TEST(ComplexSvd, AsOnGpus) {
+    Stream stream(test::capped_device([](Capabilities& caps) { caps.type = DeviceType::discrete; }));
+    for (const Shape& shape : {Shape{3, 8, 6}, Shape{2, 9, 9}, Shape{5, 20}, Shape{2, 33, 17}}) {
+        expect_svd_of(stream, complex_values(shape.elements(), 7), shape);
+        if (stream.device().capabilities().shader_float64)
+            expect_svd_of(stream, complex_values(shape.elements(), 7), shape,
+                          {.arithmetic = Arithmetic::f64});
+    }
+}
+
 TEST(ComplexSvd, ScalesFarFromOne) {
     Stream stream(test::device());
     for (const Shape& shape : {Shape{2, 12, 9}, Shape{2, 36, 20}})

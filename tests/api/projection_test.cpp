@@ -178,6 +178,28 @@ TEST(Projection, RecoversExactMonarchMatrices) {
     }
 }
 
+// The public case n = 2^12: 64 blocks of 64, by the formula of one term a block.
+TEST(Projection, RecoversAMonarchMatrixOf4096Features) {
+    Stream stream(test::device());
+    constexpr std::size_t b = 64, n = b * b;
+    const auto product_of = [](const std::vector<float>& w1, const std::vector<float>& w2, std::size_t row,
+                               std::size_t column) {
+        const std::size_t S = row / b, L = row % b, K = column / b, i = column % b;
+        return w2[(L * b + S) * b + K] * w1[(K * b + L) * b + i];
+    };
+    const auto w1 = test::random_values(b * n, 31), w2 = test::random_values(b * n, 32);
+    std::vector<float> a(n * n);
+    for (std::size_t i = 0; i < a.size(); ++i) a[i] = product_of(w1, w2, i / n, i % n);
+    const Projection result = project(stream, upload(stream, a, {n, n}), {b, b, b});
+    const auto again1 = download(stream, result.matrix.w1), again2 = download(stream, result.matrix.w2);
+    float worst = 0.0f;
+    for (std::size_t i = 0; i < a.size(); ++i) {
+        const float error = std::abs(product_of(again1, again2, i / n, i % n) - a[i]);
+        if (!(error <= worst)) worst = error;
+    }
+    EXPECT_LE(worst, 1e-5f);
+}
+
 TEST(Projection, TypesAndStrides) {
     Stream stream(test::device());
     const Case c{3, 4, 5, 6, 3}, wide{2, 4, 66, 2, 7};

@@ -119,6 +119,30 @@ TEST(Svd, AwkwardMatrices) {
         expect_svd_of(stream, awkward(shape[1], shape[2]), shape);
 }
 
+// What is below 2^-20 of the longest vector is not waited for: more sweeps find nothing left to do.
+TEST(Svd, PanelsSettle) {
+    Stream stream(test::device());
+    for (const Shape& shape : {Shape{5, 90, 70}, Shape{5, 10, 72}}) {
+        const Tensor a = upload(stream, awkward(shape[1], shape[2]), shape);
+        const Svd some = svd(stream, a, {.sweeps = 12}), more = svd(stream, a, {.sweeps = 40});
+        EXPECT_EQ(download(stream, some.u), download(stream, more.u)) << to_string(shape);
+        EXPECT_EQ(download(stream, some.v), download(stream, more.v)) << to_string(shape);
+        EXPECT_EQ(download(stream, some.sigma), download(stream, more.sigma)) << to_string(shape);
+    }
+}
+
+// GPUs keep fewer rows in registers, and take panels of fewer vectors.
+TEST(Svd, AsOnGpus) {
+    Stream stream(test::capped_device([](Capabilities& caps) { caps.type = DeviceType::discrete; }));
+    for (const Shape& shape :
+         {Shape{3, 8, 6}, Shape{2, 16, 16}, Shape{2, 17, 9}, Shape{5, 40}, Shape{2, 70, 33}}) {
+        expect_svd_of(stream, test::random_values(shape.elements(), 7), shape);
+        if (stream.device().capabilities().shader_float64)
+            expect_svd_of(stream, test::random_values(shape.elements(), 7), shape,
+                          {.arithmetic = Arithmetic::f64});
+    }
+}
+
 TEST(Svd, ScalesFarFromOne) {
     Stream stream(test::device());
     for (const Shape& shape : {Shape{2, 12, 9}, Shape{2, 66, 20}})

@@ -43,7 +43,7 @@ struct Svd {
 /// sigma. Matrices with a longer side than 64, complex ones than 32, rotate panels of columns at a time, by
 /// the eigenvectors of their Gram matrices (f32 only; in f64 they rotate pair by pair, which takes long).
 /// Complex vectors are rotated by real angles after one of each two was turned by the phase of their product,
-/// which takes about four times as long as a real matrix. Every matrix is scaled by a power of two first, so
+/// which is four times the arithmetic of a real matrix. Every matrix is scaled by a power of two first, so
 /// that squares neither overflow nor vanish; subnormal elements may count as zero. Each run gives the same
 /// bits.
 ///
