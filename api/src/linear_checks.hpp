@@ -5,6 +5,7 @@
 #include "multiply.hpp"
 
 #include <danaus/linear.hpp>
+#include <danaus/sparse_weight24.hpp>
 
 namespace danaus::detail {
 
@@ -17,6 +18,9 @@ inline void check_layer_epilogue(const Recorder& recorder, const Epilogue& epilo
             "epilogue.order: {} is none of the known ones", static_cast<std::uint32_t>(epilogue.order));
     check_epilogue(recorder, epilogue, out, type);
 }
+
+/// How masks are searched, and whether they have codes.
+void check_search(const SparseWeight24Options& options);
 
 inline GradientOptions gradient_options(const Linear::Saved& saved, const BackwardOptions& options) {
     return {.scale = saved.scale, .accumulate = options.accumulate};

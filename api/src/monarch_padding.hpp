@@ -19,6 +19,19 @@ inline MonarchBlock monarch_block(std::uint64_t in, std::uint64_t out, std::uint
     return {p, s, std::min(p, s)};
 }
 
+/// Zeros in the places of Monarch factors that only padding reaches, so that masks keep no others for them.
+inline void clear_padding(Recorder& recorder, const std::vector<Parameter>& factors, std::uint64_t in,
+                          std::uint64_t out) {
+    const Tensor &first = factors[0].master, &second = factors[1].master;
+    const std::uint64_t k = first.size(0), p = first.size(2), l = second.size(0), s = second.size(1);
+    if (const std::uint64_t whole = p ? in / p : k; whole < k) {
+        fill_into(recorder, first.select(0, whole).slice(1, in % p, p), 0.0);
+        fill_into(recorder, first.slice(0, whole + 1, k), 0.0);
+    }
+    // Row S of block L is feature S·l + L.
+    if (out < s * l) fill_into(recorder, second.select(1, s - 1).slice(0, out - (s - 1) * l, l), 0.0);
+}
+
 inline Tensor first_features(const Tensor& t, std::uint64_t features) {
     return t.slice(t.rank() - 1, 0, features);
 }

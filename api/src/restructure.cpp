@@ -1,5 +1,6 @@
 // Layers that change their structure: weights are multiplied out or projected, moments follow them.
 #include "check.hpp"
+#include "monarch_padding.hpp"
 #include "optimizer_checks.hpp"
 #include "svd.hpp"
 #include "two_factors.hpp"
@@ -159,6 +160,7 @@ std::unique_ptr<SparseMonarchLinear24> to_sparse_monarch(Recorder& recorder, con
     auto sparse = std::make_unique<SparseMonarchLinear24>(recorder, layer.in(), layer.out(), blocks, options,
                                                           options_of(layer));
     take_over(recorder, *sparse, masters_of(layer), layer);
+    detail::clear_padding(recorder, sparse->parameters(), layer.in(), layer.out());
     for (const SparseWeight24& weight : sparse->weights()) {
         weight.refresh(recorder);
         fill_into(recorder, weight.flips(), 0.0);  // from masks of weights that never were its own

@@ -5,18 +5,34 @@
 
 #include <danaus/sparse_linear.hpp>
 
+#include <cmath>
+
 namespace danaus {
 
 using detail::require;
 
+namespace {
+
+// What SparseWeight24 and the optimizer's checks would find once values have been drawn.
+const LinearOptions& checked(const SparseLinear24Options& sparse, const LinearOptions& options) {
+    const SparseWeight24Options& own = sparse.weight;
+    require(!own.type || *own.type == options.type, "weight.type: {}, the layer's type {} is needed",
+            to_string(own.type.value_or(options.type)), to_string(options.type));
+    detail::check_search(own);
+    require(std::isfinite(sparse.masked_decay) && sparse.masked_decay >= 0.0f,
+            "masked_decay: {}, a finite number >= 0 is needed", sparse.masked_decay);
+    static_cast<void>(sparse.schedule.dense_from());
+    return options;
+}
+
+}  // namespace
+
 Linear24::Linear24(Recorder& recorder, std::uint64_t in, std::uint64_t out,
                    const SparseLinear24Options& sparse, const LinearOptions& options,
                    std::initializer_list<Weight> weights)
-    : Linear(recorder, in, out, options, weights), schedule_(sparse.schedule) {
+    : Linear(recorder, in, out, checked(sparse, options), weights), schedule_(sparse.schedule) {
     const bool dense = schedule_.dense_from() == 0;
     SparseWeight24Options own = sparse.weight;
-    require(!own.type || *own.type == options.type, "weight.type: {}, the layer's type {} is needed",
-            to_string(own.type.value_or(options.type)), to_string(options.type));
     own.type = options.type;
     for (std::size_t i = 0; i < weights.size(); ++i) {
         own.gradient.seed = sparse.weight.gradient.seed ^ ~options.seed ^ (std::uint64_t{i} << 63);
@@ -70,10 +86,11 @@ void Linear24::follow(const Optimizer& optimizer) {
 }
 
 void Linear24::after_step(Recorder& recorder, std::uint64_t step) {
-    const std::uint64_t dense_from = schedule_.dense_from();
-    if (dense_from < schedule_.steps && step + 1 >= dense_from) set_sparse(recorder, false);
+    // Programs that were recorded before a switch go on with the weights as they are then.
     for (const SparseWeight24& weight : weights_)
         schedule_.refreshes_after(step) ? weight.refresh(recorder) : weight.recompress(recorder);
+    const std::uint64_t dense_from = schedule_.dense_from();
+    if (dense_from < schedule_.steps && step + 1 >= dense_from) set_sparse(recorder, false);
 }
 
 std::string Linear24::overlapped(const Tensor& tensor) const {
@@ -82,6 +99,7 @@ std::string Linear24::overlapped(const Tensor& tensor) const {
         const TileSparse24& tiles = weight.tiles();
         for (const Tensor* part : {&rows.values(), &rows.metadata(), &tiles.values(), &tiles.codes()})
             if (detail::may_overlap(tensor, *part)) return "compressed weight";
+        if (detail::may_overlap(tensor, weight.flips())) return "count of flips";
     }
     return Linear::overlapped(tensor);
 }
@@ -151,7 +169,14 @@ SparseMonarchLinear24::SparseMonarchLinear24(Recorder& recorder, std::uint64_t i
            {"blkdiag2",
             {blocks, detail::monarch_block(in, out, blocks).out,
              detail::monarch_block(in, out, blocks).inner},
-            sparse.working_copy}}) {}
+            sparse.working_copy}}) {
+    if (in % blocks == 0 && out % blocks == 0) return;
+    detail::clear_padding(recorder, parameters_, in, out);
+    for (const SparseWeight24& weight : weights_) {
+        weight.refresh(recorder);
+        fill_into(recorder, weight.flips(), 0.0);
+    }
+}
 
 SparseMonarch24 SparseMonarchLinear24::weight() const {
     if (!sparse()) return {};
@@ -174,6 +199,7 @@ std::uint64_t SparseMonarchLinear24::inner_features() const {
 
 void SparseMonarchLinear24::multiply(Recorder& recorder, const Tensor& y, const Tensor& x,
                                      const Epilogue& epilogue, Tensor* inner) const {
+    detail::require_apart(y, epilogue, "x", x);
     if (sparse())
         detail::multiply_padded(recorder, y, x, weight(), epilogue, inner);
     else

@@ -1,5 +1,6 @@
 // The life cycle of a 2:4 weight: nothing here computes, it says which operation comes when.
 #include "compressed.hpp"
+#include "linear_checks.hpp"
 #include "loading.hpp"
 #include "multiply.hpp"
 #include "optimizer_checks.hpp"
@@ -19,6 +20,14 @@ std::uint64_t SparseSchedule::dense_from() const {
     return steps - static_cast<std::uint64_t>(dense_fraction * static_cast<double>(steps));
 }
 
+void detail::check_search(const SparseWeight24Options& options) {
+    require(options.search <= TransposableSearch::two_approximation,
+            "search: {}, exact, greedy or two_approximation is needed",
+            static_cast<std::uint32_t>(options.search));
+    require(!options.tile_codes || (options.transposable && options.search == TransposableSearch::exact),
+            "tile_codes: true, transposable masks of the exact search are needed");
+}
+
 SparseWeight24::SparseWeight24(Recorder& recorder, const Parameter& weight,
                                const SparseWeight24Options& options)
     : weight_(weight), options_(options) {
@@ -32,11 +41,7 @@ SparseWeight24::SparseWeight24(Recorder& recorder, const Parameter& weight,
         detail::require_floating("weight.working", weight.working);
         detail::require_shape("weight.working", weight.working, shape);
     }
-    require(options.search <= TransposableSearch::two_approximation,
-            "search: {}, exact, greedy or two_approximation is needed",
-            static_cast<std::uint32_t>(options.search));
-    require(!options.tile_codes || (options.transposable && options.search == TransposableSearch::exact),
-            "tile_codes: true, transposable masks of the exact search are needed");
+    detail::check_search(options);
     check_gradient(recorder.device(), options.gradient);
     const bool copied = detail::has_copy(weight);
     const DataType own = copied ? weight.working.type() : DataType::f32;

@@ -38,13 +38,13 @@ Trainer::Trainer(const Device& device, const Dataset& data, const Arm& arm, cons
       shuffle_(static_cast<std::mt19937::result_type>(options.seed)),
       until_(std::max<std::uint64_t>(1, options.steps)),
       rate_(options.learning_rate) {
-    // The device counts the steps, so that one recording draws new numbers at every step.
-    model_.follow(optimizer_);
     std::iota(order_.begin(), order_.end(), 0u);
     record();
 }
 
 void Trainer::record() {
+    // The device counts the steps, so that one recording draws new numbers at every step.
+    model_.follow(optimizer_);
     train_pass_.record([&](Recorder& recorder, const Tensor& x, const Tensor& labels) {
         Model::Saved saved;
         const Tensor logits = model_.forward(recorder, x, &saved);

@@ -273,8 +273,6 @@ TEST(ComplexTensor, OperationsOfRealNumbersRefuseIt) {
     refused([&] { DenseLinear(stream, 8, 8, layer); });
     refused([&] { static_cast<void>(best(stream, BlockDiagonal(blocks), 4)); });
     refused([&] { static_cast<void>(matmul(stream, c, f)); });
-    refused([&] { static_cast<void>(svd(stream, c)); });
-    refused([&] { static_cast<void>(project(stream, c, {2, 2, 2})); });
     refused([&] { project_into(stream, Monarch(blocks, blocks), {}, f); });
     refused([&] { static_cast<void>(compress_by_magnitude(stream, Monarch(blocks, blocks))); });
     refused([&] { static_cast<void>(matmul(stream, f, c)); });

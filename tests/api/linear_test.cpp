@@ -70,21 +70,36 @@ Matrix map(const Matrix& a, const Matrix& b, const Call& call) {
     return result;
 }
 
+// A layer whose gradients are pruned, as make_linear's are not.
+std::unique_ptr<Linear> make_pruned(Structure structure, Stream& stream, std::size_t in, std::size_t out,
+                                    const LinearOptions& options) {
+    if (structure == Structure::sparse24)
+        return std::make_unique<SparseLinear24>(stream, in, out, SparseLinear24Options{}, options);
+    return std::make_unique<SparseMonarchLinear24>(stream, in, out, test::blocks, SparseLinear24Options{},
+                                                   options);
+}
+
+bool may_be_pruned(Structure structure) {
+    return structure == Structure::sparse24 || structure == Structure::sparse_monarch;
+}
+
 // Empty, or what of a forward and a backward pass leaves its bounds.
 std::string check(Stream& stream, const Problem& p) {
     const DataType wide = p.wide ? DataType::f32 : p.type;
     const LinearOptions options{
         .bias = p.bias, .type = p.type, .gradient = p.wide_gradient ? DataType::f32 : p.type, .seed = p.seed};
     auto layer = make_linear(p.structure, stream, p.in, p.out, options);
-    if (p.pruned)
-        layer = std::make_unique<SparseLinear24>(stream, p.in, p.out, SparseLinear24Options{}, options);
+    if (p.pruned) layer = make_pruned(p.structure, stream, p.in, p.out, options);
     const std::size_t rows = p.rows();
     const auto x = test::random_values(rows * p.in, p.seed, p.type),
                residual = test::random_values(rows * p.out, p.seed + 2, wide);
     auto dy = test::random_values(rows * p.out, p.seed + 1, wide);
-    // Four tokens of a feature are a group, which is pruned to the one entry that it has.
-    for (std::size_t i = 0; i < dy.size(); ++i)
-        if (p.pruned && i / p.out % 4 != (i % p.out + i / p.out / 4) % 4) dy[i] = 0.0f;
+    // Four tokens of a feature are a group, which is pruned to the one entry that it has; behind a second
+    // factor only if all features have the same one.
+    for (std::size_t i = 0; i < dy.size(); ++i) {
+        const std::size_t feature = p.structure == Structure::sparse24 ? i % p.out : 0;
+        if (p.pruned && i / p.out % 4 != (feature + i / p.out / 4) % 4) dy[i] = 0.0f;
+    }
     const Placed tx(stream, p.type, p.shape(p.in), p.x, x), tdy(stream, wide, p.shape(p.out), p.dy, dy),
         ty(stream, wide, p.shape(p.out), p.y), tdx(stream, p.type, p.shape(p.in), p.dx);
     Epilogue epilogue{.activation = p.activation, .scale = p.scale};
@@ -211,7 +226,7 @@ TEST(Linear, AgreesForAnyShapeLayoutAndEpilogue) {
         p.activation = activations[test::draw(0, 3)];
         p.scale = test::draw(0, 1) ? 1.0f : -0.5f;
         for (Layout* layout : {&p.x, &p.y, &p.dy, &p.dx}) *layout = test::draw_layout();
-        p.pruned = p.structure == Structure::sparse24 && test::draw(0, 1) == 1;
+        p.pruned = may_be_pruned(p.structure) && test::draw(0, 1) == 1;
         p.seed = static_cast<unsigned>(test::draw(0, 1000));
         RC_LOG() << p << '\n';
         RC_ASSERT(check(stream, p) == "");
@@ -269,12 +284,10 @@ TEST(Linear, MicroBatchesAddUpExactly) {
     for (const Structure structure : structures)
         for (const DataType type : {DataType::f32, DataType::bf16})
             for (const bool pruned : {false, true}) {
-                if (pruned && structure != Structure::sparse24) continue;
+                if (pruned && !may_be_pruned(structure)) continue;
                 const LinearOptions options{.type = type};
                 std::unique_ptr<Linear> layer = make_linear(structure, stream, in, out, options);
-                if (pruned)
-                    layer =
-                        std::make_unique<SparseLinear24>(stream, in, out, SparseLinear24Options{}, options);
+                if (pruned) layer = make_pruned(structure, stream, in, out, options);
                 for (std::size_t i = 0; i < layer->parameters().size(); ++i)
                     test::set_parameter(stream, *layer, i,
                                         test::whole_values(layer->parameters()[i].master.elements(),

@@ -102,7 +102,7 @@ void expect_nearest(Stream& stream, const Case& c, const std::vector<float>& a,
     ProjectionOptions how;
     how.order = c.order;
     how.svd = options;
-    const Projection result = project(stream, upload(stream, a, {c.out(), c.in()}), c.shape(), how);
+    const Projection result = test::project_any(stream, upload(stream, a, {c.out(), c.in()}), c.shape(), how);
     EXPECT_EQ(result.matrix.order, c.order);
     expect_nearest(stream, c, result, reference::to_double(a));
 }
@@ -362,6 +362,11 @@ TEST(Projection, WrongArguments) {
     expect_error(invalid, {"shape.q", "4", "l = 6", "multiples of 3"}, [&] {
         (void)project(stream, dense, {4, 6, 4});
     });
+    // Blocks of 2 rows and 5 columns.
+    expect_error(invalid, {"shape.q: 18", "ranks of 3", "(2, 5)", "at most 2", "12"}, [&] {
+        (void)project(stream, dense, {4, 6, 18});
+    });
+    static_cast<void>(project(stream, dense, {4, 6, 15}));
     expect_error(invalid, {"shape.q", "at least 1"}, [&] { (void)project(stream, dense, {4, 6, 0}); });
     expect_error(invalid, {"shape.k", "at least 1"}, [&] { (void)project(stream, dense, {0, 6, 3}); });
     expect_error(invalid, {"dense", "null"}, [&] { (void)project(stream, {}, {4, 6, 3}); });

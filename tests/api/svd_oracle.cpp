@@ -78,4 +78,18 @@ SvdErrors svd_errors(std::span<const std::complex<double>> a, std::size_t rows, 
     return errors_of(a, rows, cols, u, sigma, v);
 }
 
+Projection project_any(Stream& stream, const Tensor& dense, const MonarchShape& shape,
+                       const ProjectionOptions& options) {
+    const std::uint64_t p = dense.size(1) / shape.k, s = dense.size(0) / shape.l;
+    if (shape.q / shape.l <= std::min(p, s)) return project(stream, dense, shape, options);
+    const DataType type = is_complex(dense.type()) ? dense.type() : options.type;
+    Projection result;
+    result.matrix =
+        Monarch(Tensor(stream.device(), type, {shape.k, shape.q, p}),
+                Tensor(stream.device(), type, {shape.l, s, shape.k * shape.q / shape.l}), options.order);
+    result.error = Tensor(stream.device(), DataType::f32, {shape.k, shape.l});
+    project_into(stream, result.matrix, result.error, dense, options.svd);
+    return result;
+}
+
 }  // namespace danaus::test

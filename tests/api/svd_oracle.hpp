@@ -34,4 +34,8 @@ struct SvdErrors {
                                    std::size_t cols, std::span<const std::complex<float>> u,
                                    std::span<const float> sigma, std::span<const std::complex<float>> v);
 
+/// project(), or, where ranks are past those that blocks can have, project_into() factors of such ranks.
+[[nodiscard]] Projection project_any(Stream& stream, const Tensor& dense, const MonarchShape& shape,
+                                     const ProjectionOptions& options = {});
+
 }  // namespace danaus::test

@@ -90,7 +90,8 @@ public:
     [[nodiscard]] bool has_bias() const noexcept { return bias_; }
     /// The weights, then the bias, if there is one: what an optimizer takes.
     [[nodiscard]] const std::vector<Parameter>& parameters() const noexcept { return parameters_; }
-    /// Weights that forward multiplies by as it is now, and their bytes as it reads them; without the bias.
+    /// Weights that forward multiplies by as it is now, and their bytes in the type that it multiplies;
+    /// without the bias.
     [[nodiscard]] virtual std::uint64_t kept() const;
     [[nodiscard]] virtual std::uint64_t bytes() const;
 

@@ -43,8 +43,8 @@ struct MmStarOptions {
 /// Throws Error(invalid_argument) when m has not n·n elements or one that is not finite; when `blocks` does
 /// not divide n (the message lists what does); when the input is singular, naming a block and its condition;
 /// when the residual exceeds options.tolerance, naming it: M is no MM* matrix of so many blocks, or its
-/// factors are complex; when an element of the middle factor would leave double's range. The form for real matrices finds real factors only; give it as complex numbers for
-/// the others.
+/// factors are complex; when an element of the middle factor would leave double's range. The form for real
+/// matrices finds real factors only; give it as complex numbers for the others.
 [[nodiscard]] DANAUS_EXPORT MmStarFactors<double> factorize_mm_star(std::span<const double> m,
                                                                     std::uint64_t n, std::uint64_t blocks,
                                                                     const MmStarOptions& options = {});

@@ -130,7 +130,8 @@ public:
     /// The same method and options, with the state as it is here, over other parameters: those whose master
     /// is one of this optimizer's keep their moments and λ, others begin with moments of zero. Its step count
     /// goes on, and with it AdamW's bias corrections: a moment of zero counts as one of many steps. What
-    /// Monarch layers that become dense ought to begin with, carry_over() says (restructure.hpp).
+    /// Monarch layers that become dense ought to begin with, carry_over() says (restructure.hpp). Layers that
+    /// followed this optimizer's step count follow(…) the new one's.
     [[nodiscard]] Optimizer with_parameters(Recorder& recorder, std::vector<Parameter> parameters) const;
 
     /// One update of every parameter from its gradient, master and working copy in one pass; moments are f32.

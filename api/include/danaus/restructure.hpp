@@ -7,7 +7,8 @@
 //
 //   auto dense = to_dense(stream, monarch);                      // a DenseLinear that computes the same
 //   const Densified replaced{&monarch, dense.get()};
-//   optimizer = carry_over(stream, optimizer, {&replaced, 1});   // and training goes on
+//   optimizer = carry_over(stream, optimizer, {&replaced, 1});   // and training goes on, behind follow()
+//                                                                // of the layers that stay
 //
 //   auto monarch = to_monarch(stream, dense, 4);                 // fine-tune with an optimizer of its own
 //   auto pruned = to_sparse_monarch(stream, *monarch);           // or its 2:4 half
@@ -41,7 +42,8 @@ namespace danaus {
 [[nodiscard]] DANAUS_EXPORT std::unique_ptr<MonarchLinear> to_monarch(Recorder& recorder,
                                                                       const SparseMonarchLinear24& layer);
 /// A 2:4 layer that starts with the whole factors of `layer` as masters, their masks and its bias: what is
-/// left of a projected weight when it is pruned too. Its type and that of its gradient are those of `layer`.
+/// left of a projected weight when it is pruned too. Its type and that of its gradient are those of `layer`;
+/// options.weight.gradient.seed must be another for every layer. Its moments begin anew.
 [[nodiscard]] DANAUS_EXPORT std::unique_ptr<SparseMonarchLinear24> to_sparse_monarch(
     Recorder& recorder, const MonarchLinear& layer, const SparseLinear24Options& options = {});
 

@@ -87,7 +87,8 @@ protected:
 /// padding as of a MonarchLinear, and "NAME.blkdiag1.mask", "NAME.blkdiag2.mask". dx is that of the pruned
 /// matrix; gradients are of both whole factors, with t and dt of the pruned ones (sparse_monarch.hpp), as if
 /// nothing were masked. With weight.prune_gradient dw2 comes from dZᵀ and dw1 from dtᵀ pruned without bias,
-/// block by block. When it turns dense it is a MonarchLinear.
+/// block by block. When it turns dense it multiplies as a MonarchLinear. Places that only padding reaches
+/// begin at zero, so that masks keep others where they can; kept(), bytes() and flip_rate() count them.
 class DANAUS_EXPORT SparseMonarchLinear24 final : public Linear24 {
 public:
     SparseMonarchLinear24(Recorder& recorder, std::uint64_t in, std::uint64_t out, std::uint64_t blocks,
