@@ -63,8 +63,8 @@ Corpus corpus_of(Kernels chosen, const Capabilities& capabilities, Access access
     return result;
 }
 
-Corpus corpus(const Device& device, unsigned strength) {
-    Kernels chosen = multiply_kernels(device.capabilities(), device.access());
+Corpus corpus(const Device& device, unsigned strength, std::uint64_t one_in) {
+    Kernels chosen = multiply_kernels(device.capabilities(), device.access(), one_in);
     const Kernels others = operation_kernels(device);
     chosen.insert(chosen.end(), others.begin(), others.end());
     return corpus_of(std::move(chosen), device.capabilities(), device.access(), strength);

@@ -17,7 +17,9 @@ using Kernels = std::vector<kernels::Kernel>;
 [[nodiscard]] Kernels operation_kernels(const Device& device);
 
 /// What the plan of a multiply chooses, over the features that a MultiplyProblem has. Looks at no device.
-[[nodiscard]] Kernels multiply_kernels(const Capabilities& capabilities, Access access);
+/// Of `one_in` combinations of sizes and layouts one is looked at, by a fixed choice.
+[[nodiscard]] Kernels multiply_kernels(const Capabilities& capabilities, Access access,
+                                       std::uint64_t one_in = 1);
 
 /// Some of `kernels`, which are of one module: every `strength` values of different constants that occur
 /// together in one of `kernels` occur together in one of the result. Sorted, and the same for the same set.
@@ -37,7 +39,7 @@ struct Corpus {
 /// The kernels for `device` and its way of reaching memory. Throws std::logic_error naming a module of the
 /// table that the device can run and no operation reached (a new kernel needs calls in operations.cpp), a
 /// choice that the table does not admit, or a corpus past most_kernels.
-[[nodiscard]] Corpus corpus(const Device& device, unsigned strength = 2);
+[[nodiscard]] Corpus corpus(const Device& device, unsigned strength = 2, std::uint64_t one_in = 1);
 
 /// The same from kernels that were found before.
 [[nodiscard]] Corpus corpus_of(Kernels chosen, const Capabilities& capabilities, Access access,

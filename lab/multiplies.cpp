@@ -67,7 +67,10 @@ void set_epilogue(MultiplyProblem& p, std::uint64_t number) {
 
 class Chosen {
 public:
-    Chosen(const Capabilities& capabilities, Access access) : capabilities_(capabilities), access_(access) {}
+    Chosen(const Capabilities& capabilities, Access access, std::uint64_t sample)
+        : one_in(sample), capabilities_(capabilities), access_(access) {}
+
+    const std::uint64_t one_in;  // combinations of sizes and layouts
 
     // What the device cannot reach in one dispatch chooses nothing.
     void add(const MultiplyProblem& problem) {
@@ -108,11 +111,6 @@ std::uint64_t mixed(std::uint64_t i) {
 
 enum class Form { plain, packed, picked };
 
-// Of so many combinations of sizes and layouts one is looked at. All of them know no other pair of constants
-// (they were compared on lavapipe and with the limits of a GPU and of a phone; corpus_test draws multiplies
-// at random since), but take a minute.
-constexpr std::uint64_t one_in = 32;
-
 // The epilogues are spread over sizes and layouts without a pattern, which would tie them to a layout.
 void add_all(Chosen& chosen, MultiplyProblem p, DataType type, DataType result, Layout b, std::uint64_t& turn,
              Form form = Form::plain) {
@@ -122,8 +120,8 @@ void add_all(Chosen& chosen, MultiplyProblem p, DataType type, DataType result, 
                 if (for_few(k) && m > 16 && n > 16) continue;
                 for (const Layout a : layouts)
                     for (const Layout c : layouts) {
-                        const std::uint64_t number = mixed(++turn), draw = number / one_in;
-                        if (number % one_in != 0) continue;
+                        const std::uint64_t number = mixed(++turn), draw = number / chosen.one_in;
+                        if (number % chosen.one_in != 0) continue;
                         p.m = m;
                         p.n = n;
                         p.k = k;
@@ -228,8 +226,8 @@ void add_monarchs_by_sixteen(Chosen& chosen) {
 
 }  // namespace
 
-Kernels multiply_kernels(const Capabilities& capabilities, Access access) {
-    Chosen chosen(capabilities, access);
+Kernels multiply_kernels(const Capabilities& capabilities, Access access, std::uint64_t one_in) {
+    Chosen chosen(capabilities, access, one_in);
     std::uint64_t turn = 0, monarchs = 0;
     add_monarchs_by_sixteen(chosen);
     for (const DataType type : floating)

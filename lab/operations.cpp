@@ -272,7 +272,8 @@ void decompositions(Recorder& r) {
                 static_cast<void>(svd(r, a, plain));
                 if (r.device().capabilities().shader_float64) static_cast<void>(svd(r, a, wide));
                 for (const DataType result : floating)
-                    for (const std::uint64_t q : {1u, 4u}) {
+                    for (const std::uint64_t most : {1u, 4u}) {
+                        const std::uint64_t q = std::min({most, a.size(0), a.size(1)});
                         if (is_complex(type) && result != DataType::f32) continue;
                         const ProjectionOptions options{.type = result, .svd = plain};
                         static_cast<void>(project(r, a, {1, 1, q}, options));
