@@ -40,6 +40,7 @@ void check_shape(const Tensor& dense, const MonarchShape& shape) {
     require_divides("shape.k", shape.k, "in", dense.size(1));
     require_divides("shape.l", shape.l, "out", dense.size(0));
     require(shape.q >= 1, "shape.q: 0, at least 1 is needed");
+    require(shape.q <= 1ull << 31, "shape.q: {}, at most {} is possible", shape.q, 1ull << 31);
     const std::uint64_t step = shape.l / std::gcd(shape.k, shape.l);
     require(shape.k * shape.q % shape.l == 0,
             "shape.q: {} makes k·q = {} features, which l = {} does not divide; possible are multiples of {}",
@@ -136,6 +137,12 @@ void project_into(Recorder& recorder, const Monarch& out, const Tensor& error, c
         require_disjoint("error", error, "out.w1", out.w1);
         require_disjoint("error", error, "out.w2", out.w2);
     }
+    const std::uint64_t terms = divide_up(shape.q, shape.l),
+                        reached = recorder.device().capabilities().max_workgroup_count[1];
+    if (terms > reached)
+        throw Error(ErrorKind::unsupported,
+                    fmt::format("out.w1: {} terms of a block, {} takes up to {}", terms,
+                                recorder.device().capabilities().name, reached));
     const Tensor errors = error ? error : empty(recorder, DataType::f32, {shape.k, shape.l});
     if (dense.elements() == 0) {
         for (const Tensor& tensor : {out.w1, out.w2, errors})
@@ -158,7 +165,7 @@ Projection project(Recorder& recorder, const Tensor& dense, const MonarchShape& 
     const std::uint64_t p = dense.size(1) / shape.k, s = dense.size(0) / shape.l, most = std::min(p, s);
     require(shape.q / shape.l <= most || dense.elements() == 0,
             "shape.q: {} makes ranks of {}, blocks ({}, {}) have at most {}: q of at most {} is needed",
-            shape.q, shape.q / shape.l, s, p, most, most * shape.l);
+            shape.q, shape.q / shape.l, s, p, most, (most + 1) * shape.l - 1);
     const bool whole = is_complex(dense.type());
     require(whole ? options.type == DataType::f32 || is_complex(options.type) : is_floating(options.type),
             "options.type: {}, of a dense matrix of {} it must be {}", to_string(options.type),

@@ -53,20 +53,21 @@ void rotate_panels(Recorder& recorder, const Decomposition& d, const SvdOptions&
             recorder.record(packet);
 
             // One sweep: what it leaves is less than what other pairs bring back before these meet again. Two
-            // of the same panel meet in the first round alone.
-            const bool first = round == 0;
+            // of the same panel meet in every second round: more seldom, and vectors whose lengths differ
+            // by orders of magnitude take many sweeps more.
+            const bool first = round == 0, inside = round % 2 == 0;
             const JacobiFields fields{narrow32(size),
                                       narrow32(2 * rows),
                                       narrow32(rows),
                                       0,
-                                      narrow32(first ? size - 1 : size / 2),
+                                      narrow32(inside ? size - 1 : size / 2),
                                       1,
                                       tolerance,
                                       rounding_of(d, options),
                                       0,
                                       narrow32(pairs),
                                       first ? 1u : 0u,
-                                      narrow32(first ? 0 : size / 2)};
+                                      narrow32(inside ? 0 : size / 2)};
             record_rotations(recorder, jacobi, fields, all / lanes, lanes,
                              {operand(grams, Touch::read_write), operand(d.state, Touch::read_write),
                               operand(rotations, Touch::read_write), operand(measures, Touch::read_write)},

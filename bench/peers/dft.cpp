@@ -179,6 +179,13 @@ std::pair<std::uint64_t, std::uint64_t> parse(const std::string& shape) {
     std::istringstream text(shape);
     if (!(text >> tokens >> by >> n) || by != 'x' || !text.eof() || tokens == 0 || n < 2)
         throw std::runtime_error(fmt::format("'{}' is no shape, which is TOKENSxPOINTS", shape));
+    // What VkFFT 1.2 makes of longer ones (Rader's algorithm) ends the process on lavapipe.
+    std::uint64_t rest = n;
+    for (std::uint64_t factor = 2; factor <= 13; ++factor)
+        while (rest % factor == 0) rest /= factor;
+    if (rest > 1)
+        throw std::runtime_error(
+            fmt::format("'{}': {} has a prime factor above 13, which VkFFT is not asked for here", shape, n));
     return {tokens, n};
 }
 

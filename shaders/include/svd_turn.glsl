@@ -54,9 +54,11 @@ Turn turn_of(Sums sums, inout float largest) {
 #ifdef ELEMENT_COMPLEX
     // By the larger part, as squares of small ones vanish.
     const REAL part = max(abs(sums.ij), abs(sums.imaginary));
-    const REAL unit = part > REAL(0) ? part : REAL(1);
-    const REAL re = part > REAL(0) ? sums.ij / unit : REAL(1);
-    const REAL im = sums.imaginary / unit;
+    // Below that a division may find zeros where a comparison found subnormal numbers.
+    const bool some = part > REAL(1e-37);
+    const REAL unit = some ? part : REAL(1);
+    const REAL re = some ? sums.ij / unit : REAL(1);
+    const REAL im = some ? sums.imaginary / unit : REAL(0);
     const REAL inverse = inverse_root(fma(re, re, im * im));
     const REAL ij = part * (fma(re, re, im * im) * inverse);
 #else

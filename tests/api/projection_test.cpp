@@ -363,10 +363,18 @@ TEST(Projection, WrongArguments) {
         (void)project(stream, dense, {4, 6, 4});
     });
     // Blocks of 2 rows and 5 columns.
-    expect_error(invalid, {"shape.q: 18", "ranks of 3", "(2, 5)", "at most 2", "12"}, [&] {
+    expect_error(invalid, {"shape.q: 18", "ranks of 3", "(2, 5)", "at most 2", "17"}, [&] {
         (void)project(stream, dense, {4, 6, 18});
     });
     static_cast<void>(project(stream, dense, {4, 6, 15}));
+    expect_error(invalid, {"shape.q", "4611686018427387904"}, [&] {
+        (void)project(stream, dense, {4, 4, 1ull << 62});
+    });
+    const Monarch many(Tensor(test::device(), DataType::f32, {1, 70000, 2}),
+                       Tensor(test::device(), DataType::f32, {1, 2, 70000}));
+    expect_error(ErrorKind::unsupported, {"out.w1", "70000 terms"}, [&] {
+        project_into(stream, many, {}, Tensor(test::device(), DataType::f32, {2, 2}));
+    });
     expect_error(invalid, {"shape.q", "at least 1"}, [&] { (void)project(stream, dense, {4, 6, 0}); });
     expect_error(invalid, {"shape.k", "at least 1"}, [&] { (void)project(stream, dense, {0, 6, 3}); });
     expect_error(invalid, {"dense", "null"}, [&] { (void)project(stream, {}, {4, 6, 3}); });

@@ -1,7 +1,11 @@
 #include "svd_oracle.hpp"
 
+#include <Eigen/QR>
 #include <Eigen/SVD>
 #include <algorithm>
+#include <cmath>
+#include <random>
+#include <type_traits>
 
 namespace danaus::test {
 namespace {
@@ -77,6 +81,41 @@ SvdErrors svd_errors(std::span<const std::complex<double>> a, std::size_t rows, 
                      std::span<const std::complex<float>> v) {
     return errors_of(a, rows, cols, u, sigma, v);
 }
+
+template <typename Scalar>
+Graded<Scalar> graded_matrix(std::size_t rows, std::size_t cols, double decades, unsigned seed) {
+    std::mt19937 engine(seed);
+    std::normal_distribution<double> normal;
+    const auto rho = static_cast<Index>(std::min(rows, cols));
+    const auto orthonormal = [&](std::size_t size) {
+        Matrix<Scalar> m(static_cast<Index>(size), rho);
+        for (Scalar& value : m.reshaped()) {
+            if constexpr (std::is_same_v<Scalar, double>)
+                value = normal(engine);
+            else
+                value = {normal(engine), normal(engine)};
+        }
+        return Matrix<Scalar>(Eigen::HouseholderQR<Matrix<Scalar>>(m).householderQ() *
+                              Matrix<Scalar>::Identity(m.rows(), rho));
+    };
+    Graded<Scalar> out;
+    Eigen::VectorXd sigma(rho);
+    for (Index t = 0; t < rho; ++t)
+        sigma(t) = std::pow(10.0, -decades * static_cast<double>(t) / static_cast<double>(rho));
+    const Matrix<Scalar> left = orthonormal(rows), right = orthonormal(cols),
+                         a = left * sigma.asDiagonal() * right.adjoint();
+    out.sigma.assign(sigma.begin(), sigma.end());
+    for (Index i = 0; i < a.rows(); ++i)
+        for (Index j = 0; j < a.cols(); ++j) {
+            if constexpr (std::is_same_v<Scalar, double>)
+                out.a.push_back(static_cast<float>(a(i, j)));
+            else
+                out.a.push_back(static_cast<std::complex<float>>(a(i, j)));
+        }
+    return out;
+}
+template Graded<double> graded_matrix(std::size_t, std::size_t, double, unsigned);
+template Graded<std::complex<double>> graded_matrix(std::size_t, std::size_t, double, unsigned);
 
 Projection project_any(Stream& stream, const Tensor& dense, const MonarchShape& shape,
                        const ProjectionOptions& options) {

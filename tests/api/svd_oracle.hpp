@@ -34,6 +34,17 @@ struct SvdErrors {
                                    std::size_t cols, std::span<const std::complex<float>> u,
                                    std::span<const float> sigma, std::span<const std::complex<float>> v);
 
+/// U·diag(sigma)·Vᴴ of random U and V, rounded to f32, sigma from 1 down by so many orders of magnitude.
+template <typename Scalar>
+struct Graded {
+    std::vector<Scalar> a;  ///< row-major
+    std::vector<double> sigma;
+};
+template <typename Scalar>  // double or std::complex<double>
+[[nodiscard]] Graded<Scalar> graded_matrix(std::size_t rows, std::size_t cols, double decades, unsigned seed);
+extern template Graded<double> graded_matrix(std::size_t, std::size_t, double, unsigned);
+extern template Graded<std::complex<double>> graded_matrix(std::size_t, std::size_t, double, unsigned);
+
 /// project(), or, where ranks are past those that blocks can have, project_into() factors of such ranks.
 [[nodiscard]] Projection project_any(Stream& stream, const Tensor& dense, const MonarchShape& shape,
                                      const ProjectionOptions& options = {});

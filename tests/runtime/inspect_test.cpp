@@ -24,8 +24,8 @@ TEST(Inspect, NamesTheKernelAndItsConstants) {
     const KernelReport report = inspect(device, copy.kernel());
     EXPECT_EQ(report.module, "copy");
     const std::vector<std::pair<std::string, std::string>> constants{
-        {"local_size", "128"}, {"in_type", "0"}, {"out_type", "2"},
-        {"pairs", "false"},    {"tile", "1"},    {"wide", "false"}};
+        {"local_size", "128"}, {"in_type", "0"},  {"out_type", "2"},   {"pairs", "false"},
+        {"tile", "1"},         {"wide", "false"}, {"negates", "false"}};
     EXPECT_EQ(report.constants, constants);
     EXPECT_EQ(report.executables.empty(), !can_inspect(device));
     for (const Executable& executable : report.executables) EXPECT_FALSE(executable.name.empty());

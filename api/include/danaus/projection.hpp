@@ -48,11 +48,12 @@ struct Projection {
 ///   dense  f32, f16 or bf16, any strides → w1, w2 of `type`, contiguous
 ///   dense  complex64                     → w1, w2 complex64
 ///
-/// Precision, in f32: ‖A − M‖ of a block is within 1.0002 of the optimum where that is above 1.5e-5 of ‖A‖ of
-/// the block; below 2^-20 of a block's longest σ terms count as zero, and `error` has them.
-/// A block that holds NaN or an infinity gives NaN in its terms and its error. Throws Error(invalid_argument)
-/// naming the argument that does not fit and, where a size lacks the divisor asked for, those that it has, or
-/// for a q whose ranks q / l are past min(s, p) the largest; Error(unsupported) as svd().
+/// Precision, in f32: ‖A − M‖ of a block is within 1.0002 of the optimum where that is above 4e-4 of ‖A‖ of
+/// the block, and within 1.005 where it is above 3e-5, whatever the singular values; below 2^-20 of a block's
+/// longest σ terms count as zero, and `error` has them. A block that holds NaN or an infinity gives NaN in
+/// its terms and its error. Throws Error(invalid_argument) naming the argument that does not fit and, where a
+/// size lacks the divisor asked for, those that it has, or for a q whose ranks q / l are past min(s, p) the
+/// largest; Error(unsupported) as svd().
 [[nodiscard]] DANAUS_EXPORT Projection project(Recorder& recorder, const Tensor& dense,
                                                const MonarchShape& shape,
                                                const ProjectionOptions& options = {});

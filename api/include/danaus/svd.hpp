@@ -15,8 +15,9 @@ enum class Arithmetic : std::uint32_t {
 struct SvdOptions {
     Arithmetic arithmetic = Arithmetic::f32;
     /// The most sweeps over all pairs of vectors, at least 1; matrices that converge earlier stop there. Ten
-    /// or less is what random matrices take. The work that is recorded grows with it for large matrices.
-    std::uint32_t sweeps = 12;
+    /// or less is what random matrices take; in panels (svd()) those whose singular values reach over many
+    /// orders of magnitude take up to twenty. The work that is recorded grows with it for large matrices.
+    std::uint32_t sweeps = 24;
     /// A matrix has converged after a sweep that found no two of its vectors at a cosine above this; at least
     /// 0 and finite. That sweep still rotated them, so that what is left is mostly of the order of its
     /// square. 0: what rounding lets be reached, ε √max(16, length) in f32, ε = 2^-23, and 2^-36 in f64;
@@ -40,12 +41,12 @@ struct Svd {
 ///
 /// One-sided Jacobi (Hestenes 1958; de Rijk's order of pairs, SIAM J. Sci. Stat. Comput. 10, 1989): plane
 /// rotations make the columns (or the rows, whichever there are fewer of) orthogonal; their lengths are then
-/// sigma. Matrices with a longer side than 64, complex ones than 32, rotate panels of columns at a time, by
-/// the eigenvectors of their Gram matrices (f32 only; in f64 they rotate pair by pair, which takes long).
-/// Complex vectors are rotated by real angles after one of each two was turned by the phase of their product,
-/// which is four times the arithmetic of a real matrix. Every matrix is scaled by a power of two first, so
-/// that squares neither overflow nor vanish; subnormal elements may count as zero. Each run gives the same
-/// bits.
+/// sigma. Matrices with a longer side than 64, complex ones than 32 (on GPUs 16 and 8), rotate panels of
+/// columns at a time, by the eigenvectors of their Gram matrices (f32 only; in f64 they rotate pair by pair,
+/// which takes long). Complex vectors are rotated by real angles after one of each two was turned by the
+/// phase of their product, which is four times the arithmetic of a real matrix. Every matrix is scaled by a
+/// power of two first, so that squares neither overflow nor vanish; subnormal elements may count as zero.
+/// Each run gives the same bits.
 ///
 /// The singular vectors of the shorter side are orthonormal whatever sigma is. Those of the longer side
 /// (of u for m >= n, else of v; either for m = n) are zero where sigma is zero, as all of them are for a zero
