@@ -41,7 +41,7 @@ void check_operand(const Recorder& recorder, const char* name, const Tensor& x, 
     check_transform_operand(recorder, name, x, a.along_rows, transpose);
 }
 
-// Where images may be written: `shape`, apart from what is read, but for dx from x.
+// Throws unless `out` can hold images of that shape and type; what it overlaps is not looked at.
 void check_result(const Recorder& recorder, const char* name, const Tensor& out, const Shape& shape,
                   DataType type) {
     require_tensor(recorder, name, out);

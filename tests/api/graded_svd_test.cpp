@@ -59,6 +59,7 @@ void expect_all(const Device& device) {
     expect_graded<double>(device, 100, 140, 4.5, 2e-4);
     expect_graded<double>(device, 200, 150, 6.0, 1e-3);
     expect_graded<std::complex<double>>(device, 90, 80, 4.5, 2e-4);
+    expect_graded<std::complex<double>>(device, 160, 160, 6.0, 5e-3);
 }
 
 TEST(GradedSvd, OnThisDevice) {
